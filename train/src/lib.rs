@@ -1,0 +1,8 @@
+//! Trainer, callbacks, metrics, checkpoints, TensorBoard events and reports.
+#![forbid(unsafe_code)]
+
+pub mod atomic;
+pub mod checkpoint;
+mod error;
+
+pub use error::{Error, Result};
