@@ -1,0 +1,104 @@
+//! Samples into batches.
+
+use crate::array::{HostArray, from_vec};
+use crate::{Error, Image, Result, Sample};
+
+/// Makes one batch of many samples. Runs in the worker that made them.
+///
+/// Functions `Fn(Vec<S>) -> Result<B>` collate too.
+pub trait Collate<S>: Send + Sync {
+    /// A batch.
+    type Batch: Send + 'static;
+
+    /// The batch of these samples, of which there is at least one.
+    ///
+    /// # Errors
+    /// If the samples do not go together.
+    fn collate(&self, samples: Vec<S>) -> Result<Self::Batch>;
+}
+
+impl<S, B: Send + 'static, F: Fn(Vec<S>) -> Result<B> + Send + Sync> Collate<S> for F {
+    type Batch = B;
+
+    fn collate(&self, samples: Vec<S>) -> Result<B> {
+        self(samples)
+    }
+}
+
+/// What a model is given, and what it should answer, for many samples at once.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The inputs; their first dimension counts the samples.
+    pub inputs: HostArray,
+    /// The answers; their first dimension counts the samples.
+    pub targets: HostArray,
+}
+
+/// The default [`Collate`]: stacks inputs, and targets, along a new first dimension.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stack;
+
+impl<I: Stackable, T: Stackable> Collate<Sample<I, T>> for Stack {
+    type Batch = Batch;
+
+    fn collate(&self, samples: Vec<Sample<I, T>>) -> Result<Batch> {
+        let (inputs, targets) = samples.into_iter().map(|sample| (sample.input, sample.target)).unzip();
+        Ok(Batch { inputs: I::stack(inputs)?, targets: T::stack(targets)? })
+    }
+}
+
+/// Values that can be stacked into one array.
+pub trait Stackable: Sized {
+    /// The array of these values, along a new first dimension.
+    ///
+    /// # Errors
+    /// If their shapes differ.
+    fn stack(values: Vec<Self>) -> Result<HostArray>;
+}
+
+/// Images `[c, h, w]` become `[n, c, h, w]`, class labels `[n]`, rows of numbers `[n, len]`.
+macro_rules! stackable {
+    ($($element:ty),*) => {$(
+        impl Stackable for $element {
+            fn stack(values: Vec<Self>) -> Result<HostArray> {
+                let shape = [values.len()];
+                from_vec(values, &shape)
+            }
+        }
+
+        impl Stackable for Vec<$element> {
+            fn stack(values: Vec<Self>) -> Result<HostArray> {
+                let len = same("row", values.iter().map(Vec::len))?;
+                let shape = [values.len(), len];
+                from_vec(values.concat(), &shape)
+            }
+        }
+
+        impl Stackable for Image<$element> {
+            fn stack(values: Vec<Self>) -> Result<HostArray> {
+                let [channels, height, width] = same("image", values.iter().map(Image::shape))?;
+                let mut pixels = Vec::with_capacity(values.len() * channels * height * width);
+                values.iter().for_each(|image| pixels.extend_from_slice(image.pixels()));
+                from_vec(pixels, &[values.len(), channels, height, width])
+            }
+        }
+    )*};
+}
+
+stackable!(u8, i64, f32);
+
+/// The shape that all values have.
+fn same<T: PartialEq + Copy + Default + std::fmt::Debug>(
+    what: &str,
+    mut shapes: impl Iterator<Item = T>,
+) -> Result<T> {
+    let first = shapes.next().unwrap_or_default();
+    match shapes.enumerate().find(|&(_, shape)| shape != first) {
+        None => Ok(first),
+        Some((at, shape)) => {
+            let message =
+                format!("{what} {} of the batch has shape {shape:?}, the first has {first:?}", at + 1);
+            Err(Error::argument("stack", message))
+        }
+    }
+}
