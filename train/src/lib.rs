@@ -4,5 +4,6 @@
 pub mod atomic;
 pub mod checkpoint;
 mod error;
+pub mod tensorboard;
 
 pub use error::{Error, Result};
