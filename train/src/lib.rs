@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod checkpoint;
 mod error;
+pub mod plot;
 pub mod tensorboard;
 
 pub use error::{Error, Result};
