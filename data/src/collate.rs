@@ -1,6 +1,7 @@
 //! Samples into batches.
 
-use crate::array::{HostArray, from_vec};
+use gradus_tensor_core::{Device, HostArray, HostElement, Shape, Tensor};
+
 use crate::{Error, Image, Result, Sample};
 
 /// Makes one batch of many samples. Runs in the worker that made them.
@@ -34,6 +35,16 @@ pub struct Batch {
     pub targets: HostArray,
 }
 
+impl Batch {
+    /// Inputs and targets as tensors on a device.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device's memory runs out.
+    pub fn to(&self, device: &Device) -> Result<(Tensor, Tensor)> {
+        Ok((device.upload(&self.inputs)?, device.upload(&self.targets)?))
+    }
+}
+
 /// The default [`Collate`]: stacks inputs, and targets, along a new first dimension.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stack;
@@ -54,6 +65,10 @@ pub trait Stackable: Sized {
     /// # Errors
     /// If their shapes differ.
     fn stack(values: Vec<Self>) -> Result<HostArray>;
+}
+
+fn from_vec<T: HostElement>(data: Vec<T>, shape: &[usize]) -> Result<HostArray> {
+    Ok(HostArray::new(data, Shape::new(shape)?)?)
 }
 
 /// Images `[c, h, w]` become `[n, c, h, w]`, class labels `[n]`, rows of numbers `[n, len]`.

@@ -105,6 +105,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Making an array or a tensor of a batch failed.
+    #[error(transparent)]
+    Tensor(#[from] gradus_tensor_core::Error),
     /// An error of the code that this crate called: a data set or transform of the user's own.
     #[error(transparent)]
     Other(#[from] Box<dyn std::error::Error + Send + Sync>),
@@ -132,5 +135,15 @@ impl Error {
     #[cold]
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Other(error.into())
+    }
+}
+
+/// For code that works with tensors and with data under one `Result`.
+impl From<Error> for gradus_tensor_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tensor(error) => error,
+            error => gradus_tensor_core::Error::Other(Box::new(error)),
+        }
     }
 }

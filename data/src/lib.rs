@@ -58,7 +58,6 @@
 
 #![forbid(unsafe_code)]
 
-mod array;
 mod collate;
 mod dataset;
 mod error;
@@ -71,7 +70,6 @@ pub mod sampler;
 pub mod text;
 pub mod transforms;
 
-pub use array::HostArray;
 pub use collate::{Batch, Collate, Stack, Stackable};
 pub use dataset::{
     Concat, Dataset, Image, ImageDataset, InMemory, Map, Sample, Subset, TransformInput, Transformed,

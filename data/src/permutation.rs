@@ -7,8 +7,6 @@
 //! follows a cycle of the larger permutation and so permutes the numbers below `len` among
 //! themselves. The power of two is at most twice `len`, so that takes two steps on average.
 
-use crate::rng::mix;
-
 /// Rounds of the network. Four make a good cipher of wide halves; the halves of a small data set
 /// have few bits, and need more.
 const ROUNDS: u64 = 10;
@@ -71,6 +69,14 @@ impl Permutation {
         }
         high << self.low_bits | low
     }
+}
+
+/// A bijection of 64-bit words in which every output bit depends on every input bit.
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 #[cfg(test)]

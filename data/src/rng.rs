@@ -1,5 +1,7 @@
 //! The random stream of one sample.
 
+use gradus_tensor_core::rng::Key;
+
 /// The random numbers of one sample, in order.
 ///
 /// A stream is named by `(seed, epoch, key)` and by nothing else: not by the worker, the batch, or
@@ -16,31 +18,37 @@
 /// ```
 #[derive(Clone, Debug)]
 pub struct SampleRng {
-    key: [u32; 2],
-    counter: [u32; 4],
+    key: Key,
+    /// The next block to draw.
+    next: u64,
     block: [u32; 4],
     used: usize,
 }
 
-/// Separates the streams of samples from everything else that is drawn with the same seed.
-const SAMPLE_DOMAIN: u64 = 0x5341_4d50_4c45_0001;
+/// The streams under a seed that this crate draws from, far from those that count up from 0.
+pub(crate) mod stream {
+    const DATA: u64 = 0x6461_7461 << 32;
+    /// Augmentation.
+    pub const SAMPLE: u64 = DATA + 1;
+    /// The order of shuffled samples.
+    pub const SHUFFLE: u64 = DATA + 2;
+    /// Drawing by weight.
+    pub const WEIGHTED: u64 = DATA + 3;
+}
 
 impl SampleRng {
     /// The stream of the sample with this key (its index, for most samplers) in this epoch.
     pub fn new(seed: u64, epoch: u64, key: u64) -> Self {
-        let stream = mix(mix(SAMPLE_DOMAIN ^ epoch) ^ key);
-        let counter = [0, 0, stream as u32, (stream >> 32) as u32];
-        Self { key: [seed as u32, (seed >> 32) as u32], counter, block: [0; 4], used: 4 }
+        let key = Key { seed, stream: stream::SAMPLE }.fold(epoch).fold(key);
+        Self { key, next: 0, block: [0; 4], used: 4 }
     }
 
     /// 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
-        if self.used == 4 {
-            self.block = philox(self.counter, self.key);
+        if self.used == self.block.len() {
+            self.block = self.key.block(self.next);
+            self.next = self.next.wrapping_add(1);
             self.used = 0;
-            let (low, carried) = self.counter[0].overflowing_add(1);
-            self.counter[0] = low;
-            self.counter[1] = self.counter[1].wrapping_add(u32::from(carried));
         }
         self.used += 1;
         self.block[self.used - 1]
@@ -63,51 +71,18 @@ impl SampleRng {
 
     /// A whole number in `[0, bound)`; 0 if the bound is 0. Its bias is below `bound` / 2⁶⁴.
     pub fn below(&mut self, bound: usize) -> usize {
-        scale(self.next_u64(), bound as u64) as usize
+        scale(self.next_u64(), bound)
     }
 }
 
 /// Maps 64 random bits evenly onto `[0, bound)`.
-pub(crate) fn scale(bits: u64, bound: u64) -> u64 {
-    ((u128::from(bits) * u128::from(bound)) >> 64) as u64
-}
-
-/// A bijection of 64-bit words in which every output bit depends on every input bit.
-pub(crate) fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-/// Philox 4x32 with ten rounds.
-fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    for _ in 0..10 {
-        let a = u64::from(counter[0]) * 0xd251_1f53;
-        let b = u64::from(counter[2]) * 0xcd9e_8d57;
-        counter = [
-            (b >> 32) as u32 ^ counter[1] ^ key[0],
-            b as u32,
-            (a >> 32) as u32 ^ counter[3] ^ key[1],
-            a as u32,
-        ];
-        key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
-    }
-    counter
+pub(crate) fn scale(bits: u64, bound: usize) -> usize {
+    ((u128::from(bits) * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn philox_gives_the_published_test_vectors() {
-        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(
-            philox([u32::MAX; 4], [u32::MAX; 2]),
-            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
-        );
-    }
 
     #[test]
     fn below_is_even_and_in_range() {

@@ -34,13 +34,21 @@ impl<D: Dataset, C: Collate<D::Item>> Plan<D, C> {
         stop: &AtomicBool,
         counters: &Counters,
     ) -> Option<Result<C::Batch>> {
-        let samples = match self.samples(epoch, batch, stop, counters)? {
-            Ok(samples) => samples,
-            Err(error) => return Some(Err(error)),
-        };
-        let made = timed(&counters.collate, || guarded("collate", || self.collate.collate(samples)));
-        counters.batches.fetch_add(1, Relaxed);
-        Some(made.map_err(|source| Error::Batch { batch, epoch, source: Box::new(source) }))
+        let failed = |source| Error::Batch { batch, epoch, source: Box::new(source) };
+        // The second guard is for what the first one drops: values of the user's types.
+        let made = guarded("dropping a sample", || {
+            let samples = match self.samples(epoch, batch, stop, counters) {
+                Some(samples) => samples?,
+                None => return Ok(None),
+            };
+            let made = timed(&counters.collate, || guarded("collate", || self.collate.collate(samples)));
+            counters.batches.fetch_add(1, Relaxed);
+            made.map(Some).map_err(failed)
+        });
+        match made {
+            Err(panic @ Error::Panic { .. }) => Some(Err(failed(panic))),
+            made => made.transpose(),
+        }
     }
 
     fn samples(

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::make::{Plan, guarded};
+use super::make::Plan;
 use super::stats::Counters;
 use crate::{Collate, Dataset, Error, Result};
 
@@ -121,10 +121,7 @@ impl<B> Window<B> {
     fn work(&self, make: impl Fn(usize, &AtomicBool) -> Option<Result<B>>) {
         let _leaving = Leaving(self);
         while let Some(batch) = self.claim() {
-            // `make` guards all of the user's code but the dropping of values.
-            let made =
-                guarded("worker", || Ok(make(batch, &self.stop))).unwrap_or_else(|panic| Some(Err(panic)));
-            let Some(made) = made else { return };
+            let Some(made) = make(batch, &self.stop) else { return };
             self.lock().made.insert(batch, made);
             self.ready.notify_one();
         }

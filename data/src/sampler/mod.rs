@@ -16,7 +16,7 @@ pub use ordered::{Sequential, Shuffled};
 pub use subset::SubsetSampler;
 pub use weighted::Weighted;
 
-use crate::rng::mix;
+use gradus_tensor_core::rng::Key;
 
 /// What the order of one epoch depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,9 +28,9 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// A seed for one purpose in this epoch.
-    fn seed_for(self, purpose: u64) -> u64 {
-        mix(mix(mix(purpose) ^ self.seed) ^ self.number)
+    /// The random numbers of one purpose in this epoch.
+    fn key(self, stream: u64) -> Key {
+        Key { seed: self.seed, stream }.fold(self.number)
     }
 }
 

@@ -1,7 +1,6 @@
 use super::{Epoch, Sampler};
 use crate::Permutation;
-
-const SHUFFLE: u64 = 1;
+use crate::rng::stream::SHUFFLE;
 
 /// Every sample in the order of the data set.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +56,7 @@ impl Sampler for Shuffled {
     }
 
     fn index(&self, epoch: Epoch, position: usize) -> usize {
-        Permutation::new(self.len, epoch.seed_for(SHUFFLE)).get(position)
+        Permutation::new(self.len, epoch.key(SHUFFLE).bits64(0)).get(position)
     }
 }
 

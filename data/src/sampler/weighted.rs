@@ -1,8 +1,7 @@
 use super::{Epoch, Sampler};
-use crate::rng::{mix, scale};
+use crate::rng::scale;
+use crate::rng::stream::WEIGHTED;
 use crate::{Error, Result};
-
-const WEIGHTED: u64 = 2;
 
 /// Draws with replacement, each sample in proportion to its weight: to balance classes, say.
 ///
@@ -76,10 +75,11 @@ impl Sampler for Weighted {
     }
 
     fn index(&self, epoch: Epoch, position: usize) -> usize {
-        let bits = mix(epoch.seed_for(WEIGHTED) ^ position as u64);
-        let column = scale(bits, self.columns.len() as u64) as usize;
+        let [a, b, c, d] = epoch.key(WEIGHTED).block(position as u64);
+        let word = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let column = scale(word(a, b), self.columns.len());
         let (own, other) = self.columns[column];
-        if mix(bits) < own { column } else { other }
+        if word(c, d) < own { column } else { other }
     }
 
     fn key(&self, _: Epoch, position: usize) -> u64 {
