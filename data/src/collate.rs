@@ -117,3 +117,42 @@ fn same<T: PartialEq + Copy + Default + std::fmt::Debug>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_and_labels_stack_along_a_new_first_dimension() {
+        let sample = |start: u8, target: i64| Sample {
+            input: Image::new((start..start + 6).collect(), [1, 2, 3]).unwrap(),
+            target,
+        };
+        let Batch { inputs, targets } = Stack.collate(vec![sample(0, 7), sample(6, 8)]).unwrap();
+        assert_eq!(inputs.shape().dims(), [2, 1, 2, 3]);
+        assert_eq!(inputs.as_slice::<u8>().unwrap(), (0..12).collect::<Vec<u8>>());
+        assert_eq!((targets.shape().dims(), targets.as_slice::<i64>()), (&[2][..], Some(&[7, 8][..])));
+    }
+
+    #[test]
+    fn windows_of_text_stack_into_rows() {
+        let sample =
+            |first: i64| Sample { input: vec![first, first + 1], target: vec![first + 1, first + 2] };
+        let Batch { inputs, targets } = Stack.collate(vec![sample(1), sample(4), sample(9)]).unwrap();
+        assert_eq!(inputs.shape().dims(), [3, 2]);
+        assert_eq!(inputs.as_slice::<i64>(), Some(&[1, 2, 4, 5, 9, 10][..]));
+        assert_eq!(targets.as_slice::<i64>(), Some(&[2, 3, 5, 6, 10, 11][..]));
+    }
+
+    #[test]
+    fn rows_of_two_lengths_do_not_stack() {
+        let error = <Vec<f32>>::stack(vec![vec![1.0], vec![1.0, 2.0]]).unwrap_err();
+        assert_eq!(error.to_string(), "stack: row 1 of the batch has shape 2, the first has 1");
+    }
+
+    #[test]
+    fn an_error_passes_through_tensor_core_and_keeps_its_text() {
+        let error = gradus_tensor_core::Error::from(Error::Index { index: 3, len: 2 });
+        assert_eq!(error.to_string(), "index 3 is out of range for a data set of 2 samples");
+    }
+}

@@ -4,7 +4,9 @@
 pub mod atomic;
 pub mod checkpoint;
 mod error;
+pub mod metrics;
 pub mod plot;
+pub mod table;
 pub mod tensorboard;
 
 pub use error::{Error, Result};

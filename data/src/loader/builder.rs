@@ -89,7 +89,7 @@ impl<D: Dataset, C> DataLoaderBuilder<D, C> {
         self
     }
 
-    /// Makes batches with this [`Collate`], or function `Fn(Vec<Item>) -> Result<Batch>`.
+    /// Makes batches with this [`Collate`](crate::Collate), or function `Fn(Vec<Item>) -> Result<Batch>`.
     #[must_use]
     pub fn collate<C2>(self, collate: C2) -> DataLoaderBuilder<D, C2> {
         let Self { dataset, collate: _, sampler, seed, batch_size, drop_last, workers, prefetch } = self;

@@ -1,0 +1,1 @@
+//! Reverse-mode automatic differentiation as a backend around a backend.

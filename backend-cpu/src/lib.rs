@@ -1,0 +1,1 @@
+//! The CPU backend: vectorized, threaded kernels and a caching allocator.

@@ -1,0 +1,2 @@
+//! The benchmark program, case for case beside its peers.
+fn main() {}

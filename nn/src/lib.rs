@@ -1,0 +1,1 @@
+//! Parameters, modules, layers, losses, initialization and state dicts.

@@ -1,0 +1,252 @@
+//! Element types, their properties, and the promotion rule.
+
+use std::fmt;
+
+use half::{bf16, f16};
+
+use crate::Scalar;
+
+/// The type of a tensor's elements, a run-time value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DType {
+    /// One byte, `false` or `true`.
+    Bool,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// Signed 32-bit integer.
+    I32,
+    /// Signed 64-bit integer: the type of indices and class labels.
+    I64,
+    /// IEEE half precision: 5 exponent bits, 10 mantissa bits.
+    F16,
+    /// Brain float: 8 exponent bits, 7 mantissa bits.
+    BF16,
+    /// IEEE single precision: the default floating-point type.
+    F32,
+    /// IEEE double precision: what gradients are checked in.
+    F64,
+}
+
+/// What kind of number a [`DType`] holds; promotion compares categories first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Category {
+    /// Truth values.
+    Bool,
+    /// Integers.
+    Int,
+    /// Floating-point numbers.
+    Float,
+}
+
+impl DType {
+    /// Every dtype, in order of promotion.
+    pub const ALL: [DType; 8] =
+        [DType::Bool, DType::U8, DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64];
+
+    /// The floating-point dtypes.
+    pub const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
+
+    /// Bytes per element.
+    pub const fn size(self) -> usize {
+        match self {
+            DType::Bool | DType::U8 => 1,
+            DType::F16 | DType::BF16 => 2,
+            DType::I32 | DType::F32 => 4,
+            DType::I64 | DType::F64 => 8,
+        }
+    }
+
+    /// The short lower-case name: `f32`, `bf16`, `i64`, `bool`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DType::Bool => "bool",
+            DType::U8 => "u8",
+            DType::I32 => "i32",
+            DType::I64 => "i64",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+        }
+    }
+
+    /// The category of number this dtype holds.
+    pub const fn category(self) -> Category {
+        match self {
+            DType::Bool => Category::Bool,
+            DType::U8 | DType::I32 | DType::I64 => Category::Int,
+            DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Category::Float,
+        }
+    }
+
+    /// Whether this is a floating-point dtype: the only ones gradients flow through.
+    pub const fn is_float(self) -> bool {
+        matches!(self.category(), Category::Float)
+    }
+
+    /// Whether this is an integer dtype (`Bool` is not one).
+    pub const fn is_int(self) -> bool {
+        matches!(self.category(), Category::Int)
+    }
+
+    /// The dtype statistics and sums are kept in: `F32` for `F16` and `BF16`, `I64` for `Bool` and the
+    /// integers, itself otherwise.
+    pub const fn accumulator(self) -> DType {
+        match self {
+            DType::F16 | DType::BF16 | DType::F32 => DType::F32,
+            DType::F64 => DType::F64,
+            DType::Bool | DType::U8 | DType::I32 | DType::I64 => DType::I64,
+        }
+    }
+
+    /// The dtype of the result when two tensors of different dtypes meet.
+    ///
+    /// The higher [`Category`] wins (`i64` with `f16` is `f16`); within a category the wider type wins;
+    /// `f16` with `bf16` is `f32`. This is PyTorch's rule for tensors.
+    ///
+    /// ```
+    /// use gradus_tensor_core::DType::*;
+    /// assert_eq!(I64.promote(F16), F16);
+    /// assert_eq!(F16.promote(BF16), F32);
+    /// assert_eq!(Bool.promote(U8), U8);
+    /// ```
+    pub const fn promote(self, other: DType) -> DType {
+        match (self, other) {
+            (DType::F16, DType::BF16) | (DType::BF16, DType::F16) => DType::F32,
+            _ => {
+                if self as u8 >= other as u8 {
+                    self
+                } else {
+                    other
+                }
+            }
+        }
+    }
+
+    /// The dtype of a tensor of this dtype combined with a plain number: the tensor's own, unless the
+    /// number's category is higher (an `i64` tensor times `0.5` is `f32`, the default float).
+    pub fn promote_scalar(self, scalar: Scalar) -> DType {
+        match (self.category(), scalar.category()) {
+            (Category::Bool | Category::Int, Category::Float) => DType::F32,
+            (Category::Bool, Category::Int) => DType::I64,
+            _ => self,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A Rust type that a tensor can hold. Sealed: the set of dtypes is [`DType`].
+pub trait Element:
+    sealed::Sealed + Copy + Default + PartialEq + PartialOrd + fmt::Debug + Send + Sync + 'static
+{
+    /// The dtype this type stands for.
+    const DTYPE: DType;
+    /// The nearest value of this type; float to integer truncates and saturates, NaN becomes 0.
+    fn from_f64(x: f64) -> Self;
+    /// This value as a double; exact for everything but large `i64`.
+    fn to_f64(self) -> f64;
+    /// The nearest value of this type.
+    fn from_i64(x: i64) -> Self;
+    /// This value as an integer, truncated and saturated.
+    fn to_i64(self) -> i64;
+}
+
+macro_rules! element {
+    ($($t:ty, $dtype:ident, |$x:ident| $from_f64:expr, $to_f64:expr, $from_i64:expr, $to_i64:expr;)*) => {$(
+        impl sealed::Sealed for $t {}
+        impl Element for $t {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn from_f64($x: f64) -> Self { $from_f64 }
+            #[inline(always)]
+            fn to_f64(self) -> f64 { let $x = self; $to_f64 }
+            #[inline(always)]
+            fn from_i64($x: i64) -> Self { $from_i64 }
+            #[inline(always)]
+            fn to_i64(self) -> i64 { let $x = self; $to_i64 }
+        }
+    )*};
+}
+
+element! {
+    f64, F64, |x| x, x, x as f64, x as i64;
+    f32, F32, |x| x as f32, x as f64, x as f32, x as i64;
+    f16, F16, |x| f16::from_f64(x), x.to_f64(), f16::from_f64(x as f64), x.to_f64() as i64;
+    bf16, BF16, |x| bf16::from_f64(x), x.to_f64(), bf16::from_f64(x as f64), x.to_f64() as i64;
+    i64, I64, |x| x as i64, x as f64, x, x;
+    i32, I32, |x| x as i32, x as f64, x as i32, x as i64;
+    u8, U8, |x| x as u8, x as f64, x as u8, x as i64;
+    bool, Bool, |x| x != 0.0, x as u8 as f64, x != 0, x as i64;
+}
+
+/// Runs a block with a type name bound to the Rust type of a dtype.
+///
+/// `with_dtype!(dtype, T => expr)` is a `match` over every dtype in which `T` is that dtype's [`Element`].
+#[macro_export]
+macro_rules! with_dtype {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            $crate::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $t = $crate::half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $t = $crate::half::bf16;
+                $body
+            }
+            $crate::DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            $crate::DType::I32 => {
+                type $t = i32;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $t = u8;
+                $body
+            }
+            $crate::DType::Bool => {
+                type $t = bool;
+                $body
+            }
+            // `DType` is non-exhaustive for users; inside this workspace every variant is above.
+            #[allow(unreachable_patterns)]
+            other => unreachable!("dtype {other} has no element type"),
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promotion_is_commutative_and_idempotent() {
+        for a in DType::ALL {
+            assert_eq!(a.promote(a), a);
+            for b in DType::ALL {
+                assert_eq!(a.promote(b), b.promote(a));
+                assert!(a.promote(b).category() == a.category().max(b.category()));
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Tensors from numbers.
+
+use crate::device::first;
+use crate::op::{Arange, Distribution, Fill, Random};
+use crate::rng::{self, Key};
+use crate::{DType, Device, Error, IntoShape, Meta, Op, Result, Scalar, Tensor};
+
+fn random(
+    distribution: Distribution,
+    key: Key,
+    shape: impl IntoShape,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
+    let out = Meta::new(shape.into_shape()?, dtype);
+    first("random", device.execute(&Op::Random(Random { distribution, key, out }), &[])?)
+}
+
+impl Tensor {
+    /// A tensor of one value, in that dtype.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn full(
+        value: impl Into<Scalar>,
+        shape: impl IntoShape,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let fill = Fill { value: value.into(), out: Meta::new(shape.into_shape()?, dtype) };
+        first("full", device.execute(&Op::Fill(fill), &[])?)
+    }
+
+    /// Zeros.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn zeros(shape: impl IntoShape, dtype: DType, device: &Device) -> Result<Self> {
+        Self::full(0, shape, dtype, device)
+    }
+
+    /// Ones.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn ones(shape: impl IntoShape, dtype: DType, device: &Device) -> Result<Self> {
+        Self::full(1, shape, dtype, device)
+    }
+
+    /// A tensor of one number without axes, in the number's default dtype (`f32`, `i64` or `bool`).
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn scalar(value: impl Into<Scalar>, device: &Device) -> Result<Self> {
+        let value = value.into();
+        Self::full(value, (), value.default_dtype(), device)
+    }
+
+    /// Zeros of this tensor's shape and dtype, on its innermost device: a constant to differentiation.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn zeros_like(&self) -> Result<Self> {
+        Self::zeros(self.shape(), self.dtype(), self.device().innermost())
+    }
+
+    /// Ones of this tensor's shape and dtype, on its innermost device: a constant to differentiation.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn ones_like(&self) -> Result<Self> {
+        Self::ones(self.shape(), self.dtype(), self.device().innermost())
+    }
+
+    /// `start`, `start + 1`, … below `end`.
+    ///
+    /// # Errors
+    /// The dtype is bool or memory runs out.
+    pub fn arange(start: i64, end: i64, dtype: DType, device: &Device) -> Result<Self> {
+        let n = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+        let out = Meta::new(n.into_shape()?, dtype);
+        first("arange", device.execute(&Op::Arange(Arange { start: start as f64, step: 1.0, out }), &[])?)
+    }
+
+    /// `n` evenly spaced numbers from `start` to `end`, both included.
+    ///
+    /// # Errors
+    /// The dtype is not a float, or memory runs out.
+    pub fn linspace(start: f64, end: f64, n: usize, dtype: DType, device: &Device) -> Result<Self> {
+        if !dtype.is_float() {
+            return Err(Error::argument("linspace", format!("needs a float dtype, not {dtype}")));
+        }
+        let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
+        let out = Meta::new(n.into_shape()?, dtype);
+        first("linspace", device.execute(&Op::Arange(Arange { start, step, out }), &[])?)
+    }
+
+    /// The identity matrix of size `n`.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn eye(n: usize, dtype: DType, device: &Device) -> Result<Self> {
+        let i = Self::arange(0, n as i64, DType::I64, device)?;
+        i.unsqueeze(1)?.eq(&i.unsqueeze(0)?)?.cast(dtype)
+    }
+
+    /// Standard normal numbers from the calling thread's ambient generator ([`crate::rng`]).
+    ///
+    /// # Errors
+    /// The dtype is not a float, or memory runs out.
+    pub fn randn(shape: impl IntoShape, dtype: DType, device: &Device) -> Result<Self> {
+        Self::normal(0.0, 1.0, rng::next_key(), shape, dtype, device)
+    }
+
+    /// Numbers uniform in `[0, 1)` from the calling thread's ambient generator.
+    ///
+    /// # Errors
+    /// The dtype is not a float, or memory runs out.
+    pub fn rand(shape: impl IntoShape, dtype: DType, device: &Device) -> Result<Self> {
+        Self::uniform(0.0, 1.0, rng::next_key(), shape, dtype, device)
+    }
+
+    /// Integers uniform in `low..high` from the calling thread's ambient generator.
+    ///
+    /// # Errors
+    /// The range is empty, the dtype is bool, or memory runs out.
+    pub fn randint(
+        low: i64,
+        high: i64,
+        shape: impl IntoShape,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        random(Distribution::Integer { low, high }, rng::next_key(), shape, dtype, device)
+    }
+
+    /// Normal numbers, a pure function of the key.
+    ///
+    /// # Errors
+    /// The dtype is not a float, `std` is negative, or memory runs out.
+    pub fn normal(
+        mean: f64,
+        std: f64,
+        key: Key,
+        shape: impl IntoShape,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        random(Distribution::Normal { mean, std }, key, shape, dtype, device)
+    }
+
+    /// Numbers uniform in `[low, high)`, a pure function of the key.
+    ///
+    /// # Errors
+    /// The dtype is not a float, `low` exceeds `high`, or memory runs out.
+    pub fn uniform(
+        low: f64,
+        high: f64,
+        key: Key,
+        shape: impl IntoShape,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        random(Distribution::Uniform { low, high }, key, shape, dtype, device)
+    }
+
+    /// 1 (or true) with probability `p`, else 0: a pure function of the key.
+    ///
+    /// # Errors
+    /// `p` is not in `0..=1`, or memory runs out.
+    pub fn bernoulli(p: f64, key: Key, shape: impl IntoShape, dtype: DType, device: &Device) -> Result<Self> {
+        random(Distribution::Bernoulli { p }, key, shape, dtype, device)
+    }
+
+    /// A random permutation of `0..n` (`i64`), a pure function of the key.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn randperm(n: usize, key: Key, device: &Device) -> Result<Self> {
+        let noise = Self::uniform(0.0, 1.0, key, n, DType::F64, device)?;
+        Ok(noise.sort(0, false)?.1)
+    }
+}

@@ -1,0 +1,220 @@
+//! Changing a tensor. Nobody else ever sees the change: if the buffer is shared, it is copied first.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::device::Target;
+use crate::op::{BinaryOp, InPlaceOp, UnaryOp};
+use crate::shape::Axis;
+use crate::tensor::Operand;
+use crate::{Layout, Meta, Result, Scalar, Tensor};
+
+impl InPlaceOp {
+    /// Changes `targets`, each through the whole of its layout. A target whose buffer is shared, or that
+    /// repeats elements, gets a copy first. Targets and inputs live on one device, or inputs on one that the
+    /// targets' is built around.
+    ///
+    /// # Errors
+    /// The operands do not fit the op, or the device fails; then the targets' values are unspecified.
+    pub fn run(&self, targets: &mut [&mut Tensor], inputs: &[&Tensor]) -> Result<()> {
+        for target in targets.iter_mut() {
+            target.make_unique()?;
+        }
+        let layouts: SmallVec<[Layout; 4]> = targets.iter().map(|t| t.layout).collect();
+        self.run_at(targets, &layouts, inputs)
+    }
+
+    /// Changes targets, whose buffers nobody else holds, at positions given by layouts.
+    fn run_at(&self, targets: &mut [&mut Tensor], layouts: &[Layout], inputs: &[&Tensor]) -> Result<()> {
+        let metas: SmallVec<[Meta; 4]> = targets.iter().zip(layouts).map(|(t, l)| l.meta(t.dtype)).collect();
+        let sources: SmallVec<[Meta; 2]> = inputs.iter().map(|t| t.meta()).collect();
+        self.check(&metas, &sources)?;
+        let Some(device) = targets.first().map(|t| t.device.clone()) else {
+            return Ok(());
+        };
+        for target in targets.iter_mut() {
+            **target = on(self.name(), &device, target)?;
+        }
+        let lifted: SmallVec<[Tensor; 2]> =
+            inputs.iter().map(|t| on(self.name(), &device, t)).collect::<Result<_>>()?;
+        let refs: SmallVec<[&Tensor; 2]> = lifted.iter().collect();
+        let done = {
+            let mut views: SmallVec<[Target<'_>; 4]> = targets
+                .iter_mut()
+                .zip(layouts)
+                .map(|(t, l)| Target { buffer: &mut t.buffer, layout: *l, dtype: t.dtype })
+                .collect();
+            device.execute_in_place(self, &mut views, &refs)?
+        };
+        if done {
+            return Ok(());
+        }
+        // The backend cannot: compute the new values, then write them.
+        let old: Vec<Tensor> = targets.iter().zip(layouts).map(|(t, l)| t.viewed(*l)).collect();
+        let new = self.decompose(&old, &lifted)?;
+        drop(old);
+        for ((target, layout), value) in targets.iter_mut().zip(layouts).zip(new) {
+            let mut view = [Target { buffer: &mut target.buffer, layout: *layout, dtype: target.dtype }];
+            if !device.execute_in_place(&InPlaceOp::Write, &mut view, &[&value])? {
+                return Err(crate::Error::Unsupported {
+                    op: "write_",
+                    backend: device.name(),
+                    operands: vec![layout.meta(value.dtype)],
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn on(op: &'static str, device: &crate::Device, tensor: &Tensor) -> Result<Tensor> {
+    device.lift(tensor)?.ok_or_else(|| crate::Error::Device {
+        op,
+        left: device.name(),
+        right: tensor.device.name(),
+    })
+}
+
+impl Tensor {
+    /// Makes this tensor the only holder of a buffer in which no element repeats.
+    fn make_unique(&mut self) -> Result<()> {
+        if Arc::get_mut(&mut self.buffer).is_none() || !self.layout.is_injective() {
+            *self = self.copy()?;
+        }
+        Ok(())
+    }
+
+    fn binary_assign(&mut self, op: BinaryOp, other: &Tensor) -> Result<()> {
+        let other = other.cast(self.dtype)?.expand(self.shape())?;
+        self.promote_device(&other)?;
+        InPlaceOp::Binary(op).run(&mut [self], &[&other])
+    }
+
+    /// Moves this tensor to the other's device if that is built around this one's: a plain tensor that takes
+    /// part in a tracked computation becomes tracked.
+    fn promote_device(&mut self, other: &Tensor) -> Result<()> {
+        if let Some(device) = self.device.common(&other.device)
+            && *device != self.device
+            && let Some(lifted) = device.clone().lift(self)?
+        {
+            *self = lifted;
+        }
+        Ok(())
+    }
+
+    fn assign_operand(&mut self, op: BinaryOp, other: Operand<'_>) -> Result<()> {
+        match (op, other) {
+            (_, Operand::Tensor(t)) => self.binary_assign(op, t),
+            (BinaryOp::Add, Operand::Scalar(s)) => self.affine_assign(1.0, s),
+            (BinaryOp::Sub, Operand::Scalar(s)) => self.affine_assign(1.0, -s.to_f64()),
+            (BinaryOp::Div, Operand::Scalar(s)) => self.affine_assign(1.0 / s.to_f64(), 0.0),
+            (_, Operand::Scalar(s)) => self.affine_assign(s, 0.0),
+        }
+    }
+
+    /// `self = mul * self + add`, in place.
+    ///
+    /// # Errors
+    /// The tensor is bool, or the device fails.
+    pub fn affine_assign(&mut self, mul: impl Into<Scalar>, add: impl Into<Scalar>) -> Result<()> {
+        let op = UnaryOp::Affine { mul: mul.into().to_f64(), add: add.into().to_f64() };
+        InPlaceOp::Unary(op).run(&mut [self], &[])
+    }
+
+    /// `self += other`, in place; `other` is broadcast and cast to this tensor's shape and dtype.
+    ///
+    /// # Errors
+    /// Shapes do not broadcast to this one's.
+    pub fn add_assign<'a>(&mut self, other: impl Into<Operand<'a>>) -> Result<()> {
+        self.assign_operand(BinaryOp::Add, other.into())
+    }
+
+    /// `self -= other`, in place.
+    ///
+    /// # Errors
+    /// As [`Tensor::add_assign`].
+    pub fn sub_assign<'a>(&mut self, other: impl Into<Operand<'a>>) -> Result<()> {
+        self.assign_operand(BinaryOp::Sub, other.into())
+    }
+
+    /// `self *= other`, in place.
+    ///
+    /// # Errors
+    /// As [`Tensor::add_assign`].
+    pub fn mul_assign<'a>(&mut self, other: impl Into<Operand<'a>>) -> Result<()> {
+        self.assign_operand(BinaryOp::Mul, other.into())
+    }
+
+    /// `self /= other`, in place.
+    ///
+    /// # Errors
+    /// As [`Tensor::add_assign`].
+    pub fn div_assign<'a>(&mut self, other: impl Into<Operand<'a>>) -> Result<()> {
+        self.assign_operand(BinaryOp::Div, other.into())
+    }
+
+    /// Overwrites all elements; `source` is broadcast and cast to this tensor's shape and dtype.
+    ///
+    /// # Errors
+    /// Shapes do not broadcast to this one's.
+    pub fn assign(&mut self, source: &Tensor) -> Result<()> {
+        let source = source.cast(self.dtype)?.expand(self.shape())?;
+        self.promote_device(&source)?;
+        InPlaceOp::Write.run(&mut [self], &[&source])
+    }
+
+    /// Overwrites `source`'s extent along an axis from `start`.
+    ///
+    /// # Errors
+    /// The axis or the range is out of range, or the shapes differ elsewhere.
+    pub fn narrow_assign(&mut self, axis: impl Axis, start: usize, source: &Tensor) -> Result<()> {
+        let axis = axis.resolve(self.rank(), "narrow_assign")?;
+        let len = source.shape().get(axis).copied().unwrap_or(1);
+        self.view_assign(source, |layout| layout.narrow(axis, start, len))
+    }
+
+    /// Overwrites the part of this tensor that a view selects: `x.view_assign(&y, |v| v.narrow(0, 2, 3)?.flip(1))`.
+    ///
+    /// # Errors
+    /// The view is out of range, names an element twice, or has another shape than `source` broadcasts to.
+    pub fn view_assign(
+        &mut self,
+        source: &Tensor,
+        view: impl FnOnce(&Layout) -> Result<Layout>,
+    ) -> Result<()> {
+        self.change_view(InPlaceOp::Write, source, view)
+    }
+
+    /// Adds to the part of this tensor that a view selects. Where the view names an element more than once
+    /// (overlapping windows, expanded axes), each mention adds.
+    ///
+    /// # Errors
+    /// The view is out of range, or has another shape than `source` broadcasts to.
+    pub fn view_accumulate(
+        &mut self,
+        source: &Tensor,
+        view: impl FnOnce(&Layout) -> Result<Layout>,
+    ) -> Result<()> {
+        self.change_view(InPlaceOp::Accumulate, source, view)
+    }
+
+    fn change_view(
+        &mut self,
+        op: InPlaceOp,
+        source: &Tensor,
+        view: impl FnOnce(&Layout) -> Result<Layout>,
+    ) -> Result<()> {
+        self.promote_device(source)?;
+        self.make_unique()?;
+        let layout = view(&self.layout)?;
+        if layout.span().end > self.len || (op == InPlaceOp::Write && !layout.is_injective()) {
+            return Err(crate::Error::argument(
+                op.name(),
+                "the view leaves the tensor or names an element twice",
+            ));
+        }
+        let source = source.cast(self.dtype)?.expand(layout.shape())?;
+        op.run_at(&mut [self], &[layout], &[&source])
+    }
+}

@@ -1,0 +1,225 @@
+//! Tensors: a buffer on a device, read through a layout.
+
+mod arithmetic;
+mod create;
+mod fmt;
+mod in_place;
+mod index;
+mod nn;
+mod operators;
+mod reduce;
+mod shape;
+
+pub use arithmetic::Operand;
+pub use nn::{AttentionOptions, ConvOptions, PoolOptions};
+pub use shape::ReshapeDims;
+
+use crate::device::Erased;
+use crate::{DType, Device, Error, HostArray, HostElement, IntoShape, Layout, Meta, Op, Result, Shape};
+
+/// An n-dimensional array on a device. Cloning is cheap: clones share the buffer, and changing one in place
+/// copies first if the other still needs it, so a tensor behaves as a value.
+///
+/// Shape, dtype and device are run-time values. Every fallible method returns a [`Result`]; operators on
+/// references do too: `(&x * &y)?`.
+#[derive(Clone)]
+pub struct Tensor {
+    pub(crate) buffer: Erased,
+    pub(crate) layout: Layout,
+    /// Elements in the buffer, which the layout may reach only some of.
+    pub(crate) len: usize,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+}
+
+impl Tensor {
+    /// A tensor of these elements in row-major order.
+    ///
+    /// # Errors
+    /// Their number is not that of the shape, or memory runs out.
+    pub fn from_vec<T: HostElement>(data: Vec<T>, shape: impl IntoShape, device: &Device) -> Result<Self> {
+        device.upload(&HostArray::new(data, shape.into_shape()?)?)
+    }
+
+    /// A tensor of these elements in row-major order.
+    ///
+    /// # Errors
+    /// Their number is not that of the shape, or memory runs out.
+    pub fn from_slice<T: HostElement>(data: &[T], shape: impl IntoShape, device: &Device) -> Result<Self> {
+        Self::from_vec(data.to_vec(), shape, device)
+    }
+
+    /// The sizes of the dimensions.
+    #[inline]
+    pub fn shape(&self) -> &Shape {
+        self.layout.shape()
+    }
+
+    /// The sizes of the dimensions, as a slice.
+    #[inline]
+    pub fn dims(&self) -> &[usize] {
+        self.layout.shape().dims()
+    }
+
+    /// The size of one dimension; negative axes count from the last.
+    ///
+    /// # Errors
+    /// The axis is out of range.
+    pub fn dim(&self, axis: impl crate::Axis) -> Result<usize> {
+        Ok(self.shape()[axis.resolve(self.rank(), "dim")?])
+    }
+
+    /// The number of dimensions.
+    #[inline]
+    pub fn rank(&self) -> usize {
+        self.layout.rank()
+    }
+
+    /// The number of elements.
+    #[inline]
+    pub fn numel(&self) -> usize {
+        self.layout.numel()
+    }
+
+    /// The element type.
+    #[inline]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The device the tensor lives on.
+    #[inline]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Shape and dtype.
+    #[inline]
+    pub fn meta(&self) -> Meta {
+        self.layout.meta(self.dtype)
+    }
+
+    /// How the buffer is read.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The number of elements in the underlying buffer.
+    #[inline]
+    pub fn buffer_len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether this is the only tensor that holds its buffer: in-place ops will not copy.
+    pub fn is_unique(&self) -> bool {
+        std::sync::Arc::strong_count(&self.buffer) == 1
+    }
+
+    /// The buffer as the type of its backend, for backends that are built around other devices.
+    pub fn buffer<B: 'static>(&self) -> Option<&B> {
+        self.buffer.downcast_ref()
+    }
+
+    /// Changes the buffer as the type of its backend, if nobody else holds it.
+    pub fn buffer_mut<B: 'static>(&mut self) -> Option<&mut B> {
+        std::sync::Arc::get_mut(&mut self.buffer)?.downcast_mut()
+    }
+
+    /// The same buffer read through another layout.
+    ///
+    /// # Errors
+    /// The layout reaches beyond the buffer.
+    pub fn with_layout(&self, layout: Layout) -> Result<Tensor> {
+        let span = layout.span();
+        if span.end > self.len {
+            return Err(Error::argument(
+                "with_layout",
+                format!("layout reaches position {} of a buffer of {}", span.end, self.len),
+            ));
+        }
+        Ok(self.viewed(layout))
+    }
+
+    /// The whole buffer as a vector.
+    pub fn flat(&self) -> Tensor {
+        self.viewed(Layout::contiguous(Shape::trusted(&[self.len])))
+    }
+
+    /// The same buffer read through a layout that was derived from this tensor's.
+    pub(crate) fn viewed(&self, layout: Layout) -> Tensor {
+        debug_assert!(layout.span().end <= self.len);
+        Tensor { layout, ..self.clone() }
+    }
+
+    /// This tensor, contiguous: itself if its elements are in row-major order without gaps, a copy otherwise.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn contiguous(&self) -> Result<Tensor> {
+        if self.layout.is_contiguous() { Ok(self.clone()) } else { self.copy() }
+    }
+
+    /// A copy in a buffer of its own, contiguous.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn copy(&self) -> Result<Tensor> {
+        Op::Copy.run1(&[self])
+    }
+
+    /// The tensor in another dtype; itself if it has it already.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn cast(&self, dtype: DType) -> Result<Tensor> {
+        if dtype == self.dtype { Ok(self.clone()) } else { Op::Cast(dtype).run1(&[self]) }
+    }
+
+    /// The tensor on another device; itself if it is there already.
+    ///
+    /// # Errors
+    /// Either device fails.
+    pub fn to(&self, device: &Device) -> Result<Tensor> {
+        match device.lift(self)? {
+            Some(tensor) => Ok(tensor),
+            None => device.upload(&self.to_host()?),
+        }
+    }
+
+    /// The elements in host memory.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn to_host(&self) -> Result<HostArray> {
+        self.device.download(self)
+    }
+
+    /// The elements in row-major order, converted to `T` if the dtype differs.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn to_vec<T: HostElement>(&self) -> Result<Vec<T>> {
+        let host = self.to_host()?;
+        if host.dtype() == T::DTYPE {
+            host.into_vec().ok_or_else(|| Error::argument("to_vec", "the backend returned another dtype"))
+        } else {
+            Ok(host.convert())
+        }
+    }
+
+    /// The only element, converted to `T` if the dtype differs.
+    ///
+    /// # Errors
+    /// There is not exactly one element, or the device fails.
+    pub fn item<T: HostElement>(&self) -> Result<T> {
+        match self.to_vec()?[..] {
+            [x] => Ok(x),
+            ref all => Err(Error::shape(
+                "item",
+                &[self.meta()],
+                format!("expects a tensor of exactly one element, got {}", all.len()),
+            )),
+        }
+    }
+}

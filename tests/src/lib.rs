@@ -1,0 +1,1 @@
+//! Gradient checking, proptest strategies, a reference backend and a conformance suite for backends.
