@@ -91,6 +91,26 @@ pub trait Backend: Debug + Send + Sync + Sized + 'static {
     fn adopt(&self, tensor: Tensor) -> Result<Self::Buffer> {
         Err(Error::Device { op: "adopt", left: self.name(), right: tensor.device().name() })
     }
+
+    /// The reverse of [`Backend::adopt`]: the tensor of the inner device behind an operand, without whatever
+    /// this backend adds to it (for autograd: without its graph).
+    ///
+    /// # Errors
+    /// This backend has no inner device.
+    fn release(&self, tensor: View<'_, Self::Buffer>) -> Result<Tensor> {
+        let _ = tensor;
+        Err(Error::argument("release", format!("{} has no inner device", self.name())))
+    }
+
+    /// Moves an operand to a device that is not built around this one, if what this backend adds must move
+    /// along (for autograd: the graph). `None` copies the plain values through the host.
+    ///
+    /// # Errors
+    /// Either device fails.
+    fn transfer(&self, tensor: View<'_, Self::Buffer>, to: &Device) -> Result<Option<Tensor>> {
+        let _ = (tensor, to);
+        Ok(None)
+    }
 }
 
 /// The result of asking a backend to execute an op.

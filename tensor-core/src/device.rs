@@ -38,6 +38,8 @@ trait ErasedBackend: fmt::Debug + Send + Sync {
     fn equals(&self, other: &dyn ErasedBackend) -> bool;
     fn inner(&self) -> Option<&Device>;
     fn adopt(&self, tensor: Tensor) -> Result<Erased>;
+    fn release(&self, tensor: &Tensor) -> Result<Tensor>;
+    fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>>;
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -125,6 +127,14 @@ impl<B: Backend> ErasedBackend for B {
         Ok(Arc::new(Backend::adopt(self, tensor)?))
     }
 
+    fn release(&self, tensor: &Tensor) -> Result<Tensor> {
+        Backend::release(self, view::<B>(tensor)?)
+    }
+
+    fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>> {
+        Backend::transfer(self, view::<B>(tensor)?, to)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -199,7 +209,7 @@ impl Device {
     /// # Errors
     /// What [`Op::infer`] and the backend return; [`Error::Device`] for operands that live elsewhere.
     pub fn execute(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensors> {
-        if inputs.iter().all(|t| Arc::ptr_eq(&t.device.0, &self.0)) {
+        if inputs.iter().all(|t| t.device == *self) {
             return self.execute_here(op, inputs);
         }
         let mut lifted = SmallVec::<[Tensor; 4]>::new();
@@ -289,6 +299,16 @@ impl Device {
         self.inner().is_some_and(|inner| inner == other || inner.is_around(other))
     }
 
+    /// The same tensor on the device inside this one, without what this one adds to it.
+    pub(crate) fn release(&self, tensor: &Tensor) -> Result<Tensor> {
+        self.0.release(tensor)
+    }
+
+    /// Moves a tensor of this device to another one in a way this backend knows.
+    pub(crate) fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>> {
+        self.0.transfer(tensor, to)
+    }
+
     /// Asks the backend to change the targets; false if it does not know how.
     pub(crate) fn execute_in_place(
         &self,
@@ -311,7 +331,7 @@ impl Op {
         };
         let mut device = &first.device;
         for tensor in &inputs[1..] {
-            if !Arc::ptr_eq(&device.0, &tensor.device.0) {
+            if *device != tensor.device {
                 device = device.common(&tensor.device).ok_or_else(|| Error::Device {
                     op: self.name(),
                     left: device.name(),

@@ -23,6 +23,7 @@ mod matmul;
 mod norm;
 mod reduce;
 mod unary;
+mod unary_int;
 
 use std::sync::Arc;
 

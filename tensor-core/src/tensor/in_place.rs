@@ -25,6 +25,31 @@ impl InPlaceOp {
         self.run_at(targets, &layouts, inputs)
     }
 
+    /// [`InPlaceOp::run`] at positions of the targets' buffers given by layouts instead of their own. Shared
+    /// buffers are copied first.
+    ///
+    /// # Errors
+    /// As [`InPlaceOp::run`], or a layout reaches beyond its buffer.
+    pub fn run_at_layouts(
+        &self,
+        targets: &mut [&mut Tensor],
+        layouts: &[Layout],
+        inputs: &[&Tensor],
+    ) -> Result<()> {
+        for (target, layout) in targets.iter_mut().zip(layouts) {
+            target.with_layout(*layout)?;
+            if Arc::get_mut(&mut target.buffer).is_none() {
+                // Positions are the buffer's, so the whole of it is copied.
+                let shape = *target.shape();
+                **target = target.flat().copy()?;
+                if shape.numel() == target.len {
+                    **target = target.viewed(Layout::contiguous(shape));
+                }
+            }
+        }
+        self.run_at(targets, layouts, inputs)
+    }
+
     /// Changes targets, whose buffers nobody else holds, at positions given by layouts.
     fn run_at(&self, targets: &mut [&mut Tensor], layouts: &[Layout], inputs: &[&Tensor]) -> Result<()> {
         let metas: SmallVec<[Meta; 4]> = targets.iter().zip(layouts).map(|(t, l)| l.meta(t.dtype)).collect();

@@ -176,15 +176,32 @@ impl Tensor {
         if dtype == self.dtype { Ok(self.clone()) } else { Op::Cast(dtype).run1(&[self]) }
     }
 
-    /// The tensor on another device; itself if it is there already.
+    /// The tensor on another device; itself if it is there already, or on a device built around it. What
+    /// a device adds to its tensors moves along: a tracked tensor stays tracked.
     ///
     /// # Errors
     /// Either device fails.
     pub fn to(&self, device: &Device) -> Result<Tensor> {
-        match device.lift(self)? {
+        if let Some(tensor) = device.lift(self)? {
+            return Ok(tensor);
+        }
+        match self.device.transfer(self, device)? {
             Some(tensor) => Ok(tensor),
             None => device.upload(&self.to_host()?),
         }
+    }
+
+    /// The plain values, on the device that computes: without a graph or whatever else the devices around it
+    /// add. To differentiation the result is a constant.
+    ///
+    /// # Errors
+    /// A backend refuses.
+    pub fn innermost(&self) -> Result<Tensor> {
+        let mut tensor = self.clone();
+        while tensor.device.inner().is_some() {
+            tensor = tensor.device.release(&tensor)?;
+        }
+        Ok(tensor)
     }
 
     /// The elements in host memory.

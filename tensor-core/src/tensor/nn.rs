@@ -413,12 +413,4 @@ impl Tensor {
     pub fn dropout(&self, p: f64, key: Key) -> Result<Tensor> {
         Op::Dropout { p, key }.run1(&[self])
     }
-
-    /// The same values on the innermost device: a constant to differentiation.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub(crate) fn innermost(&self) -> Result<Tensor> {
-        self.to(self.device().innermost())
-    }
 }
