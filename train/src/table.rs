@@ -4,7 +4,7 @@
 //! use gradus_train::table::Table;
 //! let table = Table::new(["epoch", "loss", "accuracy"]);
 //! // While a run goes on, its rows are printed as they come ...
-//! assert_eq!(table.header(), "epoch   loss  accuracy");
+//! assert_eq!(table.header(), "epoch    loss  accuracy");
 //! assert_eq!(table.row(["1", "0.6112", "81.2 %"]), "    1  0.6112    81.2 %");
 //!
 //! // ... and a table that is complete is as wide as its cells.
@@ -81,7 +81,8 @@ impl Table {
             if column > 0 {
                 line.push_str(GAP);
             }
-            let (before, after) = if self.left[column] { ("", padding.as_str()) } else { (padding.as_str(), "") };
+            let (before, after) =
+                if self.left[column] { ("", padding.as_str()) } else { (padding.as_str(), "") };
             line.extend([before, cell, after]);
         }
         line.truncate(line.trim_end().len());
@@ -91,8 +92,10 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column)).map(|cell| width(cell));
-        let widths = self.headings.iter().enumerate().map(|(i, heading)| cells(i).fold(width(heading), usize::max));
+        let cells =
+            |column: usize| self.rows.iter().filter_map(move |row| row.get(column)).map(|cell| width(cell));
+        let widths =
+            self.headings.iter().enumerate().map(|(i, heading)| cells(i).fold(width(heading), usize::max));
         let widths: Vec<usize> = widths.collect();
         let rule: Vec<String> = widths.iter().map(|w| "-".repeat(*w)).collect();
         writeln!(f, "{}", self.line(&self.headings, &widths))?;

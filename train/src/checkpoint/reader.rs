@@ -121,7 +121,8 @@ fn verify(file: &mut File) -> Result<(Header, u64), Failure> {
     let header = Header::parse(&json, preamble.file_length - payload - TRAILER as u64)?;
 
     let mut whole = crc32c::crc32c_append(crc32c::crc32c(&start), &json);
-    let mut chunk = vec![0; CHUNK];
+    let longest = header.sections.iter().map(|s| s.length).max().unwrap_or(0);
+    let mut chunk = vec![0; CHUNK.min(usize::try_from(longest).unwrap_or(CHUNK))];
     for section in &header.sections {
         let crc = checksum(file, section.length, &mut chunk)?;
         check(format!("section `{}`", section.name), section.crc32c, crc)?;

@@ -97,7 +97,8 @@ pub(super) fn same_length(call: &'static str, predictions: &[i64], labels: &[i64
     if predictions.len() == labels.len() {
         return Ok(());
     }
-    let message = format!("{} predictions for {} labels; there must be one for each", predictions.len(), labels.len());
+    let message =
+        format!("{} predictions for {} labels; there must be one for each", predictions.len(), labels.len());
     Err(Error::argument(call, message))
 }
 

@@ -124,14 +124,17 @@ impl ConfusionMatrix {
 
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["class", "samples", "precision", "recall", "f1", "most taken for"]).left(&[0, 5]);
+        let mut table =
+            Table::new(["class", "samples", "precision", "recall", "f1", "most taken for"]).left(&[0, 5]);
         let all = self.mistakes(usize::MAX);
         for (class, name) in self.classes.iter().enumerate() {
             let samples: u64 = (0..self.classes.len()).map(|p| self.count(class, p)).sum();
             let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.1} %", v * 100.0));
             let worst = all.iter().find(|m| m.label == class);
-            let worst = worst.map_or(String::new(), |m| format!("{} ({})", self.classes[m.prediction], m.count));
-            let [precision, recall, f1] = [self.precision(class), self.recall(class), self.f1(class)].map(percent);
+            let worst =
+                worst.map_or(String::new(), |m| format!("{} ({})", self.classes[m.prediction], m.count));
+            let [precision, recall, f1] =
+                [self.precision(class), self.recall(class), self.f1(class)].map(percent);
             table.push([name.clone(), samples.to_string(), precision, recall, f1, worst]);
         }
         table.fmt(f)
@@ -158,16 +161,26 @@ mod tests {
         let confusion = example();
         assert_eq!(confusion.counts, [2, 0, 0, 0, 0, 1, 1, 0, 2]);
         assert_eq!(confusion.accuracy(), Some(4.0 / 6.0));
-        assert_eq!((0..3).map(|c| confusion.recall(c)).collect::<Vec<_>>(), [Some(1.0), Some(0.0), Some(2.0 / 3.0)]);
-        assert_eq!((0..3).map(|c| confusion.precision(c)).collect::<Vec<_>>(), [Some(2.0 / 3.0), None, Some(2.0 / 3.0)]);
-        assert_eq!((0..3).map(|c| confusion.f1(c)).collect::<Vec<_>>(), [Some(0.8), Some(0.0), Some(2.0 / 3.0)]);
+        assert_eq!(
+            (0..3).map(|c| confusion.recall(c)).collect::<Vec<_>>(),
+            [Some(1.0), Some(0.0), Some(2.0 / 3.0)]
+        );
+        assert_eq!(
+            (0..3).map(|c| confusion.precision(c)).collect::<Vec<_>>(),
+            [Some(2.0 / 3.0), None, Some(2.0 / 3.0)]
+        );
+        assert_eq!(
+            (0..3).map(|c| confusion.f1(c)).collect::<Vec<_>>(),
+            [Some(0.8), Some(0.0), Some(2.0 / 3.0)]
+        );
     }
 
     #[test]
     fn mistakes_come_most_frequent_first() {
         let mut confusion = example();
         confusion.update(&[2, 2], &[1, 1]).unwrap();
-        let expected = [Mistake { label: 1, prediction: 2, count: 3 }, Mistake { label: 2, prediction: 0, count: 1 }];
+        let expected =
+            [Mistake { label: 1, prediction: 2, count: 3 }, Mistake { label: 2, prediction: 0, count: 1 }];
         assert_eq!(confusion.mistakes(9), expected);
         assert_eq!(confusion.mistakes(1), expected[..1]);
     }
@@ -175,7 +188,10 @@ mod tests {
     #[test]
     fn the_printed_table_names_classes_and_their_worst_mistake() {
         let printed = example().to_string();
-        assert!(printed.lines().any(|l| l.starts_with("bird") && l.contains("0.0 %") && l.ends_with("cat (1)")), "{printed}");
+        assert!(
+            printed.lines().any(|l| l.starts_with("bird") && l.contains("0.0 %") && l.ends_with("cat (1)")),
+            "{printed}"
+        );
     }
 
     #[test]

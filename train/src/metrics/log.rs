@@ -41,7 +41,10 @@ impl MetricsLog {
     /// # Errors
     /// [`Error::Io`] if the file is there already (nothing is overwritten) or cannot be made;
     /// [`Error::Argument`] if there are no columns or a name holds a comma, a quote or a line break.
-    pub fn create<C: AsRef<str>>(path: impl AsRef<Path>, columns: impl IntoIterator<Item = C>) -> Result<Self> {
+    pub fn create<C: AsRef<str>>(
+        path: impl AsRef<Path>,
+        columns: impl IntoIterator<Item = C>,
+    ) -> Result<Self> {
         let path = path.as_ref();
         let (header, columns) = header(columns)?;
         let mut file = File::create_new(path).map_err(|e| Error::io("create", path, e))?;
@@ -90,7 +93,11 @@ impl MetricsLog {
     pub fn append(&mut self, row: u64, values: &[Option<f64>]) -> Result<()> {
         let refuse = |message| Err(Error::Metrics { path: self.path.clone(), message });
         if values.len() + 1 != self.columns {
-            return refuse(format!("{} values in row {row} for {} columns after the first", values.len(), self.columns - 1));
+            return refuse(format!(
+                "{} values in row {row} for {} columns after the first",
+                values.len(),
+                self.columns - 1
+            ));
         }
         if let Some(last) = self.last.filter(|&last| row <= last) {
             return refuse(format!("row {row} after row {last}; the first column must grow"));
