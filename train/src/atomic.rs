@@ -81,7 +81,8 @@ impl AtomicFile {
     /// Makes the whole file durable and puts it under its final name, replacing what was there.
     ///
     /// # Errors
-    /// [`Error::Io`]; what was under the final name is then untouched.
+    /// [`Error::Io`]; what was under the final name is then untouched, unless it is only the directory that
+    /// could not be synchronized.
     pub fn commit(mut self) -> Result<()> {
         let Some(buffered) = self.file.take() else { return Ok(()) };
         let file = buffered.into_inner().map_err(|e| Error::io("write", &self.path, e.into_error()));
@@ -160,12 +161,17 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a rename durable. Elsewhere than on Unix a directory cannot be opened, and need not be.
+/// Makes a rename durable. Elsewhere than on Unix a directory cannot be opened, and need not be; some network
+/// file systems synchronize directories by themselves, and refuse to be asked.
 fn sync_directory(dir: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io("synchronize", dir, e))?;
+    use io::ErrorKind::{InvalidInput, Unsupported};
+    if !cfg!(unix) {
+        return Ok(());
     }
-    Ok(())
+    match File::open(dir).and_then(|d| d.sync_all()) {
+        Err(e) if !matches!(e.kind(), InvalidInput | Unsupported) => Err(Error::io("synchronize", dir, e)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

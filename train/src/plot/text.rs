@@ -1,4 +1,4 @@
-//! Text, from a font that is rasterized in advance.
+//! Text, from a font that is rasterized in advance: Noto Sans Mono, under the SIL Open Font License.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
