@@ -30,6 +30,8 @@ mod device;
 mod dtype;
 mod error;
 mod host;
+#[cfg(any(feature = "safetensors", feature = "npy"))]
+pub mod io;
 mod layout;
 pub mod op;
 pub mod rng;
