@@ -117,9 +117,9 @@ pub enum Needs {
     Output,
 }
 
-const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
+pub(super) const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 /// The cubic coefficient of the tanh approximation of GELU (Hendrycks and Gimpel, arXiv:1606.08415).
-const GELU_CUBIC: f64 = 0.044715;
+pub(super) const GELU_CUBIC: f64 = 0.044715;
 
 impl UnaryOp {
     /// One of each, with typical parameters: what sweeps and documentation iterate over.

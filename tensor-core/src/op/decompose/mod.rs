@@ -1,8 +1,114 @@
-//! Composites in terms of simpler ops: the definition a fused kernel is measured against.
-mod in_place;
+//! Composites in terms of simpler ops.
+//!
+//! A decomposition has two readers. A backend that does not know an op runs it, so fifteen primitives make a
+//! complete backend; and it is what a fused kernel must agree with, so it is written to be obviously right,
+//! with at most a few ops more than needed, and never a loop over elements. Second derivatives read it too:
+//! differentiating the gradient of a norm or of attention means differentiating the lines below. Hence three
+//! rules:
+//!
+//! - Everything that the first output depends on is computed from the operands by ops that have gradients,
+//!   also where an operand already holds the number: [`Op::NormGrad`] is given mean and variance but takes
+//!   them from `x` again, because its derivative with respect to `x` passes through them. `SoftmaxGrad` may
+//!   use `y`, which is an operand that has a gradient of its own.
+//! - Outputs that are constants to differentiation (statistics, logarithms of denominators) and shifts that
+//!   cancel are taken from the innermost values, where nothing is recorded.
+//! - A value that a [`Op::Select`] discards must still have a finite derivative: `0 * inf` is NaN.
+//!
+//! Half-precision operands are cast to the accumulator dtype and the result back once, as a kernel with
+//! registers would do.
 
-use crate::{Op, Result, Tensor};
+mod attention;
+mod conv;
+mod in_place;
+mod index;
+mod linear;
+mod loss;
+mod norm;
+mod pool;
+mod softmax;
+mod unary_grad;
+
+use crate::{Error, Op, Result, Tensor};
+
+/// The op's outputs computed from simpler ops; `None` for a primitive.
 pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>>> {
-    let _ = (op, inputs);
-    None
+    let one = |y: Result<Tensor>| Some(y.map(|y| vec![y]));
+    match (op, inputs) {
+        (
+            Op::Fill(_)
+            | Op::Arange(_)
+            | Op::Random(_)
+            | Op::Cast(_)
+            | Op::Copy
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Reduce(_)
+            | Op::ArgReduce(_)
+            | Op::Scan(_)
+            | Op::Sort(_)
+            | Op::MatMul
+            | Op::Gather { .. }
+            | Op::ScatterAdd { .. }
+            | Op::Concat { .. },
+            _,
+        ) => None,
+        (Op::UnaryGrad(op), [g, saved]) => one(unary_grad::unary_grad(*op, g, saved)),
+        (Op::IndexSelect { axis }, [x, index]) => one(index::index_select(*axis, x, index)),
+        (Op::IndexAdd { axis }, [x, index, source]) => one(index::index_add(*axis, x, index, source)),
+        (Op::Linear, [x, weight, bias @ ..]) => one(linear::linear(x, weight, bias.first())),
+        (Op::Dropout { p, key }, [x]) => one(linear::dropout(*p, *key, x)),
+        (Op::Softmax(op), [x]) => one(softmax::softmax(op, x)),
+        (Op::SoftmaxGrad(op), [g, y]) => one(softmax::softmax_grad(op, g, y)),
+        (Op::Norm(op), [x, affine @ ..]) => Some(norm::norm(op, x, affine)),
+        (Op::NormGrad(op), [g, x, _, _, weight @ ..]) => Some(norm::norm_grad(op, g, x, weight.first())),
+        (Op::Conv(op), [x, weight, bias @ ..]) => one(conv::conv(op, x, weight, bias.first())),
+        (Op::ConvBackwardInput { conv, size }, [g, weight]) => {
+            one(conv::backward_input(conv, size, g, weight))
+        }
+        (Op::ConvBackwardWeight { conv, kernel }, [g, x]) => one(conv::backward_weight(conv, kernel, g, x)),
+        (Op::Pool(op), [x]) => Some(pool::pool(op, x)),
+        (Op::PoolGrad { pool, size }, [g, indices @ ..]) => {
+            one(pool::pool_grad(pool, size, g, indices.first()))
+        }
+        (Op::CrossEntropy(op), [logits, target]) => Some(loss::cross_entropy(op, logits, target)),
+        (Op::CrossEntropyGrad(op), [g, logits, target, _]) => {
+            one(loss::cross_entropy_grad(op, g, logits, target))
+        }
+        (Op::Attention(op), [q, k, v, mask @ ..]) => Some(attention::attention(op, q, k, v, mask.first())),
+        (Op::AttentionGrad(op), [g, q, k, v, _, _, mask @ ..]) => {
+            Some(attention::attention_grad(op, g, q, k, v, mask.first()))
+        }
+        (Op::Custom(op), inputs) => Some(op.forward(inputs)),
+        (
+            Op::UnaryGrad(_)
+            | Op::IndexSelect { .. }
+            | Op::IndexAdd { .. }
+            | Op::Linear
+            | Op::Dropout { .. }
+            | Op::Softmax(_)
+            | Op::SoftmaxGrad(_)
+            | Op::Norm(_)
+            | Op::NormGrad(_)
+            | Op::Conv(_)
+            | Op::ConvBackwardInput { .. }
+            | Op::ConvBackwardWeight { .. }
+            | Op::Pool(_)
+            | Op::PoolGrad { .. }
+            | Op::CrossEntropy(_)
+            | Op::CrossEntropyGrad(_)
+            | Op::Attention(_)
+            | Op::AttentionGrad(_),
+            _,
+        ) => {
+            let metas: Vec<_> = inputs.iter().map(Tensor::meta).collect();
+            Some(Err(Error::shape(op.name(), &metas, format!("does not take {} operands", inputs.len()))))
+        }
+    }
+}
+
+/// The tensor in the dtype that its sums are kept in.
+fn wide(x: &Tensor) -> Result<Tensor> {
+    x.cast(x.dtype().accumulator())
 }
