@@ -1,0 +1,218 @@
+//! `Autodiff`: the backend that passes ops on to an inner device and records them.
+
+use std::sync::Arc;
+
+use gradus_tensor_core::{
+    Backend, Buffers, Device, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
+    Tensor, Tensors, View, ViewMut,
+};
+use smallvec::SmallVec;
+
+use crate::node::{Edge, Edges, Node, Rule, Saved, State, Tracked};
+use crate::rules::{self, Class, Saves};
+use crate::{anomaly, is_grad_enabled};
+
+/// Reverse-mode differentiation around any device. Two of them around one device are the same device.
+#[derive(Debug)]
+pub struct Autodiff {
+    inner: Device,
+}
+
+impl Autodiff {
+    /// The autodiff device around a device; the device itself if it is one already.
+    pub fn device(inner: &Device) -> Device {
+        match inner.backend::<Autodiff>() {
+            Some(_) => inner.clone(),
+            None => Device::new(Autodiff { inner: inner.clone() }),
+        }
+    }
+}
+
+/// The operand on the inner device, read as the view reads it.
+pub(crate) fn inner(view: &View<'_, Tracked>) -> Result<Tensor> {
+    view.buffer.inner.with_layout(*view.layout)
+}
+
+pub(crate) fn edge(view: &View<'_, Tracked>) -> Option<Edge> {
+    let (node, output) = view.buffer.node.as_ref()?;
+    let layout = (!view.layout.covers(view.buffer.inner.buffer_len())).then(|| Box::new(*view.layout));
+    Some(Edge { node: node.clone(), output: *output, layout })
+}
+
+impl Backend for Autodiff {
+    type Buffer = Tracked;
+
+    fn name(&self) -> String {
+        format!("autodiff({})", self.inner.name())
+    }
+
+    fn upload(&self, host: &HostArray) -> Result<Tracked> {
+        Ok(Tracked { inner: self.inner.upload(host)?.flat(), node: None })
+    }
+
+    fn download(&self, from: View<'_, Tracked>) -> Result<HostArray> {
+        inner(&from)?.to_host()
+    }
+
+    fn execute(
+        &self,
+        op: &Op,
+        inputs: &[View<'_, Tracked>],
+        _: &[Meta],
+    ) -> Result<Outcome<Buffers<Tracked>>> {
+        let mut tensors = SmallVec::<[Tensor; 4]>::new();
+        for view in inputs {
+            tensors.push(inner(view)?);
+        }
+        let tracked = is_grad_enabled() && inputs.iter().any(|v| v.buffer.node.is_some());
+        let class = if tracked { rules::classify(op, inputs) } else { Class::Constant };
+        match class {
+            Class::Decompose => return Ok(Outcome::Unsupported),
+            Class::Refused(message) => {
+                return Err(Error::NotDifferentiable { op: op.name(), message: message.into() });
+            }
+            Class::Constant | Class::Differentiable => {}
+        }
+        let refs: SmallVec<[&Tensor; 4]> = tensors.iter().collect();
+        let outputs = self.inner.execute(op, &refs)?;
+        if anomaly::enabled() {
+            anomaly::check(op.name(), "forward", &tensors, &outputs, anomaly::call_site().as_deref())?;
+        }
+        let node = (class == Class::Differentiable).then(|| record(op, inputs, &tensors, &outputs));
+        Ok(Outcome::Done(
+            outputs
+                .into_iter()
+                .enumerate()
+                .map(|(i, tensor)| {
+                    let tracked = tensor.dtype().is_float() && rules::output_is_tracked(op, i);
+                    let node = node.as_ref().filter(|_| tracked).map(|n| (n.clone(), i as u32));
+                    Tracked { inner: tensor.flat(), node }
+                })
+                .collect(),
+        ))
+    }
+
+    fn execute_in_place(
+        &self,
+        op: &InPlaceOp,
+        targets: &mut [ViewMut<'_, Tracked>],
+        inputs: &[View<'_, Tracked>],
+    ) -> Result<Outcome<()>> {
+        let tracked = is_grad_enabled()
+            && (targets.iter().any(|t| t.buffer.node.is_some())
+                || inputs.iter().any(|v| v.buffer.node.is_some()));
+        let required = matches!(op, InPlaceOp::Write | InPlaceOp::Accumulate);
+        if tracked && !required {
+            return Ok(Outcome::Unsupported); // its new values are computed, recorded, and written
+        }
+        let sources: SmallVec<[Tensor; 2]> = inputs.iter().map(inner).collect::<Result<_>>()?;
+        let layouts: SmallVec<[Layout; 4]> = targets.iter().map(|t| *t.layout).collect();
+        let edges: Edges = targets
+            .iter()
+            .map(|t| {
+                let (node, output) = t.buffer.node.as_ref()?;
+                Some(Edge { node: node.clone(), output: *output, layout: None })
+            })
+            .chain(inputs.iter().map(edge))
+            .collect();
+        {
+            let mut inner: SmallVec<[&mut Tensor; 4]> =
+                targets.iter_mut().map(|t| &mut t.buffer.inner).collect();
+            let refs: SmallVec<[&Tensor; 2]> = sources.iter().collect();
+            op.run_at_layouts(&mut inner, &layouts, &refs)?;
+        }
+        if tracked && let [target] = targets {
+            let layout = Box::new(*target.layout);
+            let rule = if *op == InPlaceOp::Write { Rule::Write(layout) } else { Rule::Accumulate(layout) };
+            let saved = Saved::new(rule, SmallVec::new(), SmallVec::new(), SmallVec::new());
+            let meta = target.buffer.inner.meta();
+            let node = Node::new(edges, SmallVec::from_buf([meta]), State::Saved(Arc::new(saved)));
+            target.buffer.node = Some((node, 0));
+        }
+        Ok(Outcome::Done(()))
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.inner.synchronize()
+    }
+
+    fn memory(&self) -> MemoryStats {
+        self.inner.memory()
+    }
+
+    fn equals(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+
+    fn inner(&self) -> Option<&Device> {
+        Some(&self.inner)
+    }
+
+    fn adopt(&self, tensor: Tensor) -> Result<Tracked> {
+        Ok(Tracked { inner: tensor.flat(), node: None })
+    }
+
+    fn release(&self, tensor: View<'_, Tracked>) -> Result<Tensor> {
+        inner(&tensor)
+    }
+
+    fn transfer(&self, tensor: View<'_, Tracked>, to: &Device) -> Result<Option<Tensor>> {
+        let plain = inner(&tensor)?;
+        let target = Autodiff::device(to);
+        if to.lift(&plain)?.is_some() || target.backend::<Autodiff>().is_some_and(|a| a.equals(self)) {
+            // Already there, tracked: leaving the graph takes a `detach`.
+            let shape = *plain.shape();
+            let tracked = Tracked { inner: plain.flat(), node: tensor.buffer.node.clone() };
+            return Ok(Some(
+                wrap(&target, plain.flat(), tracked)?.with_layout(*tensor.layout)?.reshape(shape)?,
+            ));
+        }
+        let moved = plain.to(target.inner().unwrap_or(to))?.contiguous()?;
+        let (shape, meta) = (*moved.shape(), moved.meta());
+        let node = edge(&tensor).map(|edge| {
+            let rule = Rule::Transfer(self.inner.clone());
+            let saved = Saved::new(rule, SmallVec::new(), SmallVec::new(), SmallVec::new());
+            Node::new(
+                SmallVec::from_iter([Some(edge)]),
+                SmallVec::from_buf([meta]),
+                State::Saved(Arc::new(saved)),
+            )
+        });
+        let flat = moved.copy_if_partial()?;
+        let tracked =
+            Tracked { inner: flat.clone(), node: node.filter(|_| is_grad_enabled()).map(|n| (n, 0)) };
+        Ok(Some(wrap(&target, flat, tracked)?.reshape(shape)?))
+    }
+}
+
+/// A tensor on an autodiff device with this buffer.
+pub(crate) fn wrap(device: &Device, plain: Tensor, tracked: Tracked) -> Result<Tensor> {
+    let lost = || Error::argument("autodiff", "the device did not adopt a tensor of its inner device");
+    let mut tensor = device.lift(&plain)?.ok_or_else(lost)?;
+    drop(plain);
+    *tensor.buffer_mut::<Tracked>().ok_or_else(lost)? = tracked;
+    Ok(tensor)
+}
+
+/// A vector that is a whole buffer.
+pub(crate) trait WholeBuffer {
+    fn copy_if_partial(&self) -> Result<Tensor>;
+}
+
+impl WholeBuffer for Tensor {
+    fn copy_if_partial(&self) -> Result<Tensor> {
+        if self.layout().covers(self.buffer_len()) { Ok(self.flat()) } else { Ok(self.copy()?.flat()) }
+    }
+}
+
+fn record(op: &Op, views: &[View<'_, Tracked>], inputs: &[Tensor], outputs: &Tensors) -> Arc<Node> {
+    let edges: Edges = views.iter().map(edge).collect();
+    let saves = rules::saves(op, &edges);
+    let saved = Saved::new(
+        Rule::Op(op.clone()),
+        inputs.iter().enumerate().map(|(i, t)| Saves::names(saves.inputs, i).then(|| t.clone())).collect(),
+        outputs.iter().enumerate().map(|(i, t)| Saves::names(saves.outputs, i).then(|| t.clone())).collect(),
+        if saves.metas { inputs.iter().map(Tensor::meta).collect() } else { SmallVec::new() },
+    );
+    Node::new(edges, outputs.iter().map(Tensor::meta).collect(), State::Saved(Arc::new(saved)))
+}

@@ -1,0 +1,214 @@
+//! The graph: nodes, edges, and what they keep alive.
+//!
+//! A node is made for each executed op that has a tracked operand. It is owned by the tensors it made and by
+//! the nodes that read them, by nothing else: when the last of them goes, so does the graph. Nodes carry a
+//! number that grows with time, so a larger number is never needed by a smaller one.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gradus_tensor_core::{Layout, Meta, Op, Result, Tensor};
+use smallvec::SmallVec;
+
+use crate::Gradients;
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+static LIVE_NODES: AtomicI64 = AtomicI64::new(0);
+static SAVED_BYTES: AtomicI64 = AtomicI64::new(0);
+
+/// The identity of a leaf: a tensor that gradients are collected for. Stable while its value changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeafId(u64);
+
+impl LeafId {
+    /// An identity that no other leaf has.
+    pub fn fresh() -> Self {
+        LeafId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Where an operand came from: the node that made it, which of its outputs it is, and how it was read.
+pub(crate) struct Edge {
+    pub(crate) node: Arc<Node>,
+    pub(crate) output: u32,
+    /// `None` if the whole buffer was read in order (whatever the shape).
+    pub(crate) layout: Option<Box<Layout>>,
+}
+
+pub(crate) type Edges = SmallVec<[Option<Edge>; 2]>;
+
+/// The buffers of the autodiff backend: a buffer of the inner device, and what made it.
+pub struct Tracked {
+    /// The whole inner buffer as a vector.
+    pub(crate) inner: Tensor,
+    pub(crate) node: Option<(Arc<Node>, u32)>,
+}
+
+pub(crate) struct Node {
+    pub(crate) id: u64,
+    pub(crate) edges: Edges,
+    /// Shape and dtype of each output's buffer, which is that of its gradient.
+    pub(crate) outputs: SmallVec<[Meta; 1]>,
+    pub(crate) state: Mutex<State>,
+    /// Where the op was called, if anomaly detection was on.
+    pub(crate) site: Option<Arc<str>>,
+}
+
+/// What backward needs at a node.
+pub(crate) enum State {
+    Leaf(LeafId),
+    Saved(Arc<Saved>),
+    /// Backward was here and did not retain the graph.
+    Freed,
+}
+
+pub(crate) struct Saved {
+    pub(crate) rule: Rule,
+    /// Operands on the inner device, those that the rule reads.
+    pub(crate) inputs: SmallVec<[Option<Tensor>; 2]>,
+    /// Outputs on the inner device, those that the rule reads.
+    pub(crate) outputs: SmallVec<[Option<Tensor>; 1]>,
+    /// Shapes and dtypes of the operands, if the rule reads them.
+    pub(crate) metas: SmallVec<[Meta; 1]>,
+    bytes: i64,
+}
+
+pub(crate) enum Rule {
+    /// The gradient of an op.
+    Op(Op),
+    /// Overwriting part of a buffer: operands are the old value and the source.
+    Write(Box<Layout>),
+    /// Adding to part of a buffer: operands are the old value and the source.
+    Accumulate(Box<Layout>),
+    /// A move between devices; the gradient moves back.
+    Transfer(gradus_tensor_core::Device),
+    /// Code of the user's.
+    Code(Box<dyn BackwardCode>),
+}
+
+/// A backward pass that is not a rule over an op: custom functions and checkpoints.
+pub(crate) trait BackwardCode: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Gradients of the operands, and of leaves that the code reached by itself.
+    fn backward(
+        &self,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+        grads: &[Option<Tensor>],
+        create_graph: bool,
+    ) -> Result<(Vec<Option<Tensor>>, Option<Gradients>)>;
+
+    /// Whether leaves are reached that the graph does not show.
+    fn reaches_leaves(&self) -> bool {
+        false
+    }
+}
+
+impl Rule {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Rule::Op(op) => op.name(),
+            Rule::Write(_) => "write_",
+            Rule::Accumulate(_) => "accumulate_",
+            Rule::Transfer(_) => "to",
+            Rule::Code(code) => code.name(),
+        }
+    }
+}
+
+impl Saved {
+    pub(crate) fn new(
+        rule: Rule,
+        inputs: SmallVec<[Option<Tensor>; 2]>,
+        outputs: SmallVec<[Option<Tensor>; 1]>,
+        metas: SmallVec<[Meta; 1]>,
+    ) -> Self {
+        let bytes = inputs.iter().chain(&outputs).flatten().map(|t| t.meta().bytes() as i64).sum();
+        if bytes > 0 {
+            SAVED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Saved { rule, inputs, outputs, metas, bytes }
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            SAVED_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(edges: Edges, outputs: SmallVec<[Meta; 1]>, state: State) -> Arc<Self> {
+        LIVE_NODES.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Node {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            edges,
+            outputs,
+            state: Mutex::new(state),
+            site: crate::anomaly::call_site(),
+        })
+    }
+
+    pub(crate) fn leaf(id: LeafId, meta: Meta) -> Arc<Self> {
+        Self::new(SmallVec::new(), SmallVec::from_buf([meta]), State::Leaf(id))
+    }
+
+    /// The state, whatever happened to threads that held it: it is replaced as a whole or not at all.
+    pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn leaf_id(&self) -> Option<LeafId> {
+        match *self.state() {
+            State::Leaf(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Node {
+    /// Frees what only this node holds without recursion: a chain of a million ops must not overflow the stack.
+    fn drop(&mut self) {
+        LIVE_NODES.fetch_sub(1, Ordering::Relaxed);
+        let mut stack: Vec<Arc<Node>> = self.edges.drain(..).flatten().map(|e| e.node).collect();
+        while let Some(node) = stack.pop() {
+            if let Some(mut node) = Arc::into_inner(node) {
+                stack.extend(node.edges.drain(..).flatten().map(|e| e.node));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.id)
+    }
+}
+
+impl fmt::Debug for Tracked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracked").field("inner", &self.inner).field("node", &self.node).finish()
+    }
+}
+
+/// What graphs hold at this moment, in the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphStats {
+    /// Nodes alive: executed ops with a tracked operand, and leaves.
+    pub live_nodes: usize,
+    /// Bytes of tensors saved for backward. A tensor saved twice counts twice.
+    pub saved_bytes: usize,
+}
+
+/// Counts the graphs of the whole process: equal before and after a training step, unless something keeps a
+/// graph alive.
+pub fn graph_stats() -> GraphStats {
+    GraphStats {
+        live_nodes: LIVE_NODES.load(Ordering::Relaxed).max(0) as usize,
+        saved_bytes: SAVED_BYTES.load(Ordering::Relaxed).max(0) as usize,
+    }
+}
