@@ -1,0 +1,132 @@
+//! Memory of the backend: a typed run of elements.
+
+use std::sync::Arc;
+
+use gradus_tensor_core::{DType, Element, Result};
+
+use crate::alloc::{Allocator, Block};
+
+/// Elements that take up to this many bytes live inside the buffer value: no allocation.
+const INLINE: usize = 64;
+
+/// A flat run of elements of one dtype. Up to 64 bytes are held inside, more in a 64-byte aligned block of the
+/// backend's caching allocator, to which dropping the buffer returns it.
+#[derive(Debug)]
+pub struct CpuBuffer {
+    dtype: DType,
+    len: usize,
+    storage: Storage,
+    allocator: Arc<Allocator>,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Inline(Inline),
+    Heap(Block),
+}
+
+#[derive(Debug)]
+#[repr(C, align(16))]
+struct Inline([u64; INLINE / 8]);
+
+// SAFETY: a block is memory that only this buffer refers to; access goes through `&self` and `&mut self`.
+unsafe impl Send for CpuBuffer {}
+// SAFETY: as above.
+unsafe impl Sync for CpuBuffer {}
+
+impl CpuBuffer {
+    /// A buffer of arbitrary old contents: the caller writes every element before anyone reads one.
+    #[inline]
+    pub(crate) fn new(allocator: &Arc<Allocator>, dtype: DType, len: usize) -> Result<Self> {
+        let bytes = len.saturating_mul(dtype.size());
+        let storage = if bytes <= INLINE {
+            allocator.count(bytes);
+            Storage::Inline(Inline([0; INLINE / 8]))
+        } else {
+            Storage::Heap(allocator.take(bytes)?)
+        };
+        Ok(Self { dtype, len, storage, allocator: allocator.clone() })
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The elements, if `T` is their type.
+    pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
+        // SAFETY: the storage holds `len` elements of `dtype`, all written by the kernel that made the buffer,
+        // and is aligned for every element type.
+        (T::DTYPE == self.dtype).then(|| unsafe { std::slice::from_raw_parts(self.bytes().cast(), self.len) })
+    }
+
+    /// The address of the first element. Valid until the buffer is moved.
+    #[inline]
+    pub(crate) fn bytes(&self) -> *const u8 {
+        match &self.storage {
+            Storage::Inline(inline) => inline.0.as_ptr().cast(),
+            Storage::Heap(block) => block.start.as_ptr(),
+        }
+    }
+
+    /// The address of the first element, for writing. Valid until the buffer is moved.
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self) -> *mut u8 {
+        match &mut self.storage {
+            Storage::Inline(inline) => inline.0.as_mut_ptr().cast(),
+            Storage::Heap(block) => block.start.as_ptr(),
+        }
+    }
+
+    /// The address of the first element as a `T`.
+    ///
+    /// # Panics
+    /// `T` is not the element type: a bug in this crate, since `execute` compares dtypes first.
+    #[inline]
+    pub(crate) fn ptr<T: Element>(&self) -> *const T {
+        assert!(T::DTYPE == self.dtype, "a kernel for {} got a buffer of {}", T::DTYPE, self.dtype);
+        self.bytes().cast()
+    }
+
+    /// The address of the first element as a `T`, for writing.
+    ///
+    /// # Panics
+    /// As [`CpuBuffer::ptr`].
+    #[inline]
+    pub(crate) fn ptr_mut<T: Element>(&mut self) -> *mut T {
+        assert!(T::DTYPE == self.dtype, "a kernel for {} got a buffer of {}", T::DTYPE, self.dtype);
+        self.bytes_mut().cast()
+    }
+
+    /// The elements as a slice of numbers. Not for `bool`, whose old contents may be no valid value: write
+    /// those through [`CpuBuffer::ptr_mut`].
+    ///
+    /// # Panics
+    /// As [`CpuBuffer::ptr`].
+    #[inline]
+    pub(crate) fn slice_mut<T: Element + bytemuck::Pod>(&mut self) -> &mut [T] {
+        let start = self.ptr_mut();
+        // SAFETY: the storage holds `len` elements of `T`; every bit pattern is one of a plain number.
+        unsafe { std::slice::from_raw_parts_mut(start, self.len) }
+    }
+}
+
+impl Drop for CpuBuffer {
+    #[inline]
+    fn drop(&mut self) {
+        match &self.storage {
+            Storage::Inline(_) => self.allocator.uncount(self.len * self.dtype.size()),
+            Storage::Heap(block) => self.allocator.give(block),
+        }
+    }
+}

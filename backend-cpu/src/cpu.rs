@@ -1,0 +1,136 @@
+//! The backend value and how to make one.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use gradus_tensor_core::{DType, Device, Error, MemoryStats, Meta, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::alloc::Allocator;
+use crate::{CpuBuffer, Level};
+
+/// The CPU as a backend: a feature level, a number of threads and an allocator of its own.
+#[derive(Debug)]
+pub struct Cpu {
+    level: Level,
+    threads: usize,
+    // Made at the first op that is large enough, so that a process that needs no threads starts none.
+    pool: OnceLock<Option<ThreadPool>>,
+    allocator: Arc<Allocator>,
+}
+
+impl Cpu {
+    /// The shared device: every core, one allocator. All handles of it are one device.
+    pub fn device() -> Device {
+        static DEVICE: LazyLock<Device> = LazyLock::new(|| Device::new(Cpu::new(cores())));
+        DEVICE.clone()
+    }
+
+    /// Makes a device with a pool and an allocator of its own.
+    pub fn builder() -> CpuBuilder {
+        CpuBuilder::default()
+    }
+
+    /// What this machine offers and what of it is used.
+    pub fn features() -> Features {
+        Features { level: Level::detect(), cores: cores() }
+    }
+
+    /// Returns the memory that the allocator keeps for reuse to the system.
+    pub fn trim(&self) {
+        self.allocator.trim();
+    }
+
+    /// The number of threads that ops may use.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The instructions that kernels use.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    fn new(threads: usize) -> Self {
+        Self {
+            level: Level::detect(),
+            threads,
+            pool: OnceLock::new(),
+            allocator: Arc::new(Allocator::new()),
+        }
+    }
+
+    /// A new buffer of that shape and dtype; the kernel writes every element.
+    #[inline]
+    pub(crate) fn alloc(&self, meta: &Meta) -> Result<CpuBuffer> {
+        CpuBuffer::new(&self.allocator, meta.dtype, meta.shape.numel())
+    }
+
+    /// A new buffer of that many elements; the kernel writes every one.
+    #[inline]
+    pub(crate) fn alloc_len(&self, dtype: DType, len: usize) -> Result<CpuBuffer> {
+        CpuBuffer::new(&self.allocator, dtype, len)
+    }
+
+    pub(crate) fn stats(&self) -> MemoryStats {
+        self.allocator.stats()
+    }
+
+    /// The threads, or `None` if the system gave none: then the calling thread does the work.
+    pub(crate) fn pool(&self) -> Option<&ThreadPool> {
+        self.pool
+            .get_or_init(|| {
+                ThreadPoolBuilder::new()
+                    .num_threads(self.threads)
+                    .thread_name(|i| format!("gradus-cpu-{i}"))
+                    .build()
+                    .ok()
+            })
+            .as_ref()
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+/// Options of a CPU device of one's own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuBuilder {
+    threads: Option<usize>,
+}
+
+impl CpuBuilder {
+    /// The number of threads that ops may use, at least 1. By default one per core.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// The device.
+    ///
+    /// # Errors
+    /// The number of threads is 0.
+    pub fn build(self) -> Result<Device> {
+        match self.threads.unwrap_or_else(cores) {
+            0 => Err(Error::argument("cpu", "0 threads cannot compute; ask for at least 1")),
+            threads => Ok(Device::new(Cpu::new(threads))),
+        }
+    }
+}
+
+/// What the machine offers: for `doctor` commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// The instructions that kernels use.
+    pub level: Level,
+    /// The number of threads that run at once.
+    pub cores: usize,
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} threads", self.level, self.cores)
+    }
+}

@@ -1,0 +1,187 @@
+//! What the heavier kernels share: the type they compute in, operands and outputs as slices of it, and tasks.
+//!
+//! These kernels (products, convolutions, normalizations, losses, attention) are written once over [`Real`],
+//! `f32` or `f64`, and contiguous slices. [`Dense`] brings an operand there: borrowed if it is so already,
+//! otherwise copied or widened; [`Output`] narrows a result on its way out. So `f16` and `bf16` are computed in
+//! `f32` and rounded once.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+use std::sync::{Mutex, PoisonError};
+
+use gradus_tensor_core::{Backend, Buffers, DType, Error, Meta, Op, Outcome, Result, View};
+
+use crate::parallel::SendPtr;
+use crate::{Cpu, CpuBuffer};
+
+pub(crate) use super::real::Real;
+
+/// Runs a block with a type name bound to what a float dtype is computed in; leaves the function with
+/// `Unsupported` for any other dtype.
+macro_rules! with_real {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            gradus_tensor_core::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            gradus_tensor_core::DType::F32
+            | gradus_tensor_core::DType::F16
+            | gradus_tensor_core::DType::BF16 => {
+                type $t = f32;
+                $body
+            }
+            _ => Ok(gradus_tensor_core::Outcome::Unsupported),
+        }
+    };
+}
+pub(crate) use with_real;
+
+/// An operand as a contiguous slice.
+#[derive(Debug)]
+pub(crate) enum Dense<'a, T> {
+    Borrowed(&'a [T]),
+    Owned(CpuBuffer),
+}
+
+impl<'a, T: Real> Dense<'a, T> {
+    /// The operand where it lies if that is contiguous memory of `T`, otherwise a copy.
+    pub(crate) fn new(cpu: &Cpu, view: &View<'a, CpuBuffer>) -> Result<Self> {
+        if view.dtype == T::DTYPE {
+            let slice = view.buffer.as_slice().zip(view.layout.contiguous_range());
+            if let Some(found) = slice.and_then(|(all, range)| all.get(range)) {
+                return Ok(Dense::Borrowed(found));
+            }
+        }
+        copied::<T>(cpu, view).map(Dense::Owned)
+    }
+}
+
+impl<T: Real> Deref for Dense<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Dense::Borrowed(slice) => slice,
+            Dense::Owned(buffer) => buffer.as_slice().unwrap_or(&[]),
+        }
+    }
+}
+
+/// The viewed elements as a contiguous buffer of `T`.
+pub(crate) fn copied<T: Real>(cpu: &Cpu, view: &View<'_, CpuBuffer>) -> Result<CpuBuffer> {
+    let op = if view.dtype == T::DTYPE { Op::Copy } else { Op::Cast(T::DTYPE) };
+    execute1(cpu, &op, view, Meta::new(*view.layout.shape(), T::DTYPE))
+}
+
+fn execute1(cpu: &Cpu, op: &Op, view: &View<'_, CpuBuffer>, out: Meta) -> Result<CpuBuffer> {
+    match cpu.execute(op, &[*view], &[out])? {
+        Outcome::Done(buffers) => buffers.into_iter().next(),
+        Outcome::Unsupported => None,
+    }
+    .ok_or_else(|| Error::Unsupported { op: op.name(), backend: cpu.name(), operands: vec![view.meta()] })
+}
+
+/// An output that is computed in `T`.
+#[derive(Debug)]
+pub(crate) struct Output<T> {
+    buffer: CpuBuffer,
+    meta: Meta,
+    computed: PhantomData<T>,
+}
+
+impl<T: Real> Output<T> {
+    pub(crate) fn new(cpu: &Cpu, meta: &Meta) -> Result<Self> {
+        let buffer = cpu.alloc_len(T::DTYPE, meta.shape.numel())?;
+        Ok(Self { buffer, meta: *meta, computed: PhantomData })
+    }
+
+    /// The elements, of arbitrary old contents: the kernel writes every one.
+    pub(crate) fn slice(&mut self) -> &mut [T] {
+        self.buffer.slice_mut()
+    }
+
+    /// The buffer in the dtype that was asked for.
+    pub(crate) fn finish(self, cpu: &Cpu) -> Result<CpuBuffer> {
+        if self.meta.dtype == T::DTYPE {
+            return Ok(self.buffer);
+        }
+        let layout = gradus_tensor_core::Layout::contiguous(self.meta.shape);
+        let view = View { buffer: &self.buffer, layout: &layout, dtype: T::DTYPE };
+        execute1(cpu, &Op::Cast(self.meta.dtype), &view, self.meta)
+    }
+}
+
+/// The result of an op of several outputs.
+pub(crate) fn finished<const N: usize>(buffers: [CpuBuffer; N]) -> crate::execute::Done {
+    Ok(Outcome::Done(buffers.into_iter().collect::<Buffers<CpuBuffer>>()))
+}
+
+/// Memory for the time of one task.
+#[derive(Debug)]
+pub(crate) struct Scratch<T>(CpuBuffer, PhantomData<T>);
+
+impl<T: Real> Scratch<T> {
+    /// So many elements of arbitrary old contents.
+    pub(crate) fn new(cpu: &Cpu, len: usize) -> Result<Self> {
+        Ok(Self(cpu.alloc_len(T::DTYPE, len)?, PhantomData))
+    }
+
+    pub(crate) fn slice(&mut self) -> &mut [T] {
+        self.0.slice_mut()
+    }
+}
+
+/// A slice of which tasks write disjoint parts at the same time.
+#[derive(Debug)]
+pub(crate) struct Parts<'a, T> {
+    start: SendPtr<T>,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T: Send> Parts<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { start: SendPtr(slice.as_mut_ptr()), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The elements in a range, which is checked.
+    ///
+    /// # Safety
+    /// No other part that is alive at the same time overlaps this one.
+    #[inline]
+    #[allow(clippy::mut_from_ref)] // disjointness is the caller's promise
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "a part lies outside its slice");
+        // SAFETY: the range lies in the slice, which is exclusively borrowed; disjointness is promised.
+        unsafe { std::slice::from_raw_parts_mut(self.start.get().add(range.start), range.len()) }
+    }
+}
+
+/// Calls `body(0)` … `body(n - 1)` on the backend's threads; each is work of `cost` as [`Cpu::for_blocks`]
+/// counts it. Of several errors the one of the first task is returned.
+pub(crate) fn tasks(
+    cpu: &Cpu,
+    n: usize,
+    cost: usize,
+    body: impl Fn(usize) -> Result<()> + Sync,
+) -> Result<()> {
+    let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
+    cpu.for_blocks(n, 1, cost, |i, _| {
+        if let Err(error) = body(i) {
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.as_ref().is_none_or(|(first, _)| i < *first) {
+                *failed = Some((i, error));
+            }
+        }
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, error)) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Whether a dtype is computed in `f32` without being it.
+pub(crate) fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}

@@ -1,0 +1,123 @@
+//! The types that kernels compute in, and reductions over slices of them.
+//!
+//! Everything is `#[inline(always)]`, for use inside [`crate::level::Kernel`]s. Sums run in a fixed number of
+//! lanes, so they have the same bits at every feature level.
+
+use gradus_tensor_core::Element;
+
+/// Independent partial results of a reduction: four AVX2 or two AVX-512 registers of `f32`.
+pub(crate) const LANES: usize = 32;
+
+/// `f32` or `f64`.
+pub(crate) trait Real:
+    Element
+    + bytemuck::Pod
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + std::ops::MulAssign
+{
+    const ZERO: Self;
+    const ONE: Self;
+    const NEG_INFINITY: Self;
+    /// `self * b + c`, rounded once.
+    fn fma(self, b: Self, c: Self) -> Self;
+    fn sqrt(self) -> Self;
+    /// `e^self`, vectorizable.
+    fn exp(self) -> Self;
+    /// The natural logarithm; not for inner loops.
+    fn ln(self) -> Self;
+    fn is_nan(self) -> bool;
+}
+
+macro_rules! real {
+    ($t:ident, $exp:expr) => {
+        impl Real for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NEG_INFINITY: Self = $t::NEG_INFINITY;
+            #[inline(always)]
+            fn fma(self, b: Self, c: Self) -> Self {
+                self.mul_add(b, c)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $t::ln(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $t::is_nan(self)
+            }
+        }
+    };
+}
+real!(f32, f32::exp);
+real!(f64, f64::exp);
+
+/// Combines `map` of the elements with `join`, in lanes.
+#[inline(always)]
+pub(crate) fn reduce<T: Real>(x: &[T], start: T, map: impl Fn(T) -> T, join: impl Fn(T, T) -> T) -> T {
+    let mut acc = [start; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            acc[i] = join(acc[i], map(block[i]));
+        }
+    }
+    for (a, &v) in acc.iter_mut().zip(rest) {
+        *a = join(*a, map(v));
+    }
+    fold(acc, join)
+}
+
+/// Sums `term` of the pairs, in lanes. The slices have one length.
+#[inline(always)]
+pub(crate) fn sum2<T: Real>(x: &[T], y: &[T], term: impl Fn(T, T, T) -> T) -> T {
+    let mut acc = [T::ZERO; LANES];
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (ys, y_rest) = y.as_chunks::<LANES>();
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            acc[i] = term(acc[i], x[i], y[i]);
+        }
+    }
+    for ((a, &x), &y) in acc.iter_mut().zip(x_rest).zip(y_rest) {
+        *a = term(*a, x, y);
+    }
+    fold(acc, |a, b| a + b)
+}
+
+#[inline(always)]
+fn fold<T: Real>(mut acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            acc[i] = join(acc[i], acc[i + width]);
+        }
+        width /= 2;
+    }
+    acc[0]
+}
+
+/// The sum of a slice.
+#[inline(always)]
+pub(crate) fn sum<T: Real>(x: &[T]) -> T {
+    reduce(x, T::ZERO, |v| v, |a, b| a + b)
+}
+
+/// The largest element that is not NaN; negative infinity if there is none.
+#[inline(always)]
+pub(crate) fn max<T: Real>(x: &[T]) -> T {
+    reduce(x, T::NEG_INFINITY, |v| v, |a, b| if b > a { b } else { a })
+}
