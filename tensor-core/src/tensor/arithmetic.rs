@@ -31,6 +31,12 @@ fn meet(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((a.expand(shape)?, b.expand(shape)?))
 }
 
+/// [`meet`] for ops of floats: two tensors that are not floats become `f32`; one takes the other's dtype.
+fn meet_as_floats(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (a, b) = meet(op, a, b)?;
+    Ok((a.to_float()?, b.to_float()?))
+}
+
 pub(super) fn broadcast(op: &'static str, tensors: &[&Tensor]) -> Result<Shape> {
     let mut shape = Shape::SCALAR;
     for t in tensors {
@@ -69,6 +75,11 @@ impl Tensor {
     /// This tensor as a float tensor: integers and bools become `f32`.
     pub(super) fn to_float(&self) -> Result<Tensor> {
         if self.dtype().is_float() { Ok(self.clone()) } else { self.cast(DType::F32) }
+    }
+
+    /// This tensor in the dtype that its sums are kept in.
+    pub(crate) fn widened(&self) -> Result<Tensor> {
+        self.cast(self.dtype().accumulator())
     }
 
     /// `mul * x + add`, in one op.
@@ -136,7 +147,10 @@ impl Tensor {
         match other.into() {
             // Multiplying with the reciprocal is exact for powers of two and within one rounding otherwise.
             Operand::Scalar(s) => self.to_float()?.affine(1.0 / s.to_f64(), 0),
-            Operand::Tensor(t) => self.to_float()?.binary(BinaryOp::Div, &t.to_float()?),
+            Operand::Tensor(t) => {
+                let (a, b) = meet_as_floats("div", self, t)?;
+                a.binary(BinaryOp::Div, &b)
+            }
         }
     }
 
@@ -166,6 +180,7 @@ impl Tensor {
             Operand::Scalar(s) if s.to_f64() == 2.0 && self.dtype().promote_scalar(s) == self.dtype() => {
                 self.square()
             }
+            Operand::Scalar(s) if s.to_f64() == 0.5 => self.sqrt(),
             Operand::Scalar(s) if self.dtype().promote_scalar(s).is_float() => {
                 self.to_float()?.unary(UnaryOp::Powf(s.to_f64()))
             }
@@ -195,7 +210,10 @@ impl Tensor {
     /// Shapes do not broadcast, or devices do not meet.
     pub fn atan2<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
         match other.into() {
-            Operand::Tensor(t) => self.to_float()?.binary(BinaryOp::Atan2, &t.to_float()?),
+            Operand::Tensor(t) => {
+                let (a, b) = meet_as_floats("atan2", self, t)?;
+                a.binary(BinaryOp::Atan2, &b)
+            }
             other => self.to_float()?.binary_operand(BinaryOp::Atan2, other),
         }
     }

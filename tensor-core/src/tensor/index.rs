@@ -1,26 +1,42 @@
 //! Picking, placing and joining elements.
 
 use crate::shape::Axis;
-use crate::{DType, Error, Op, Result, Scalar, Shape, Tensor};
+use crate::{DType, Error, Layout, Op, Result, Scalar, Shape, Tensor};
+
+/// The first elements of every axis but one, as many as there are indices.
+fn corner(layout: &Layout, axis: usize, index: &Tensor) -> Result<Layout> {
+    let sizes = index.dims().iter().zip(layout.shape().to_vec()).enumerate();
+    sizes
+        .filter(|&(a, (&n, size))| a != axis && n < size)
+        .try_fold(*layout, |l, (a, (&n, _))| l.narrow(a, 0, n))
+}
 
 impl Tensor {
-    /// `out[i][j][k] = self[i][index[i][j][k]][k]` for axis 1. `index` (`i64`) has this tensor's shape except
-    /// on the axis.
+    /// `out[i][j][k] = self[i][index[i][j][k]][k]` for axis 1. `index` (`i64`) has this tensor's rank and, except
+    /// on the axis, at most its size; the result has the shape of `index`.
     ///
     /// # Errors
     /// Shapes do not fit, the index is not `i64`, or an index is out of range.
     pub fn gather(&self, axis: impl Axis, index: &Tensor) -> Result<Tensor> {
         let axis = axis.resolve(self.rank(), "gather")?;
-        Op::Gather { axis }.run1(&[self, index])
+        Op::Gather { axis }.run1(&[&self.viewed(corner(&self.layout, axis, index)?), index])
     }
 
-    /// A copy with `out[i][index[i][j][k]][k] += source[i][j][k]` for axis 1. Repeated indices add up.
+    /// A copy with `out[i][index[i][j][k]][k] += source[i][j][k]` for axis 1. Repeated indices add up. `index`
+    /// (`i64`) and `source` have one shape: this tensor's rank and, except on the axis, at most its size.
     ///
     /// # Errors
     /// Shapes do not fit, the index is not `i64`, or an index is out of range.
     pub fn scatter_add(&self, axis: impl Axis, index: &Tensor, source: &Tensor) -> Result<Tensor> {
         let axis = axis.resolve(self.rank(), "scatter_add")?;
-        Op::ScatterAdd { axis }.run1(&[self, index, source])
+        let part = self.viewed(corner(&self.layout, axis, index)?);
+        let sum = Op::ScatterAdd { axis }.run1(&[&part, index, source])?;
+        if part.shape() == self.shape() {
+            return Ok(sum);
+        }
+        let mut out = self.clone();
+        out.view_assign(&sum, |layout| corner(layout, axis, index))?;
+        Ok(out)
     }
 
     /// A copy with `out[i][index[i][j][k]][k] = source[i][j][k]` for axis 1. Indices must not repeat along

@@ -19,7 +19,10 @@ impl Tensor {
     /// An axis is out of range.
     pub fn mean_keepdim(&self, axes: impl IntoAxes) -> Result<Tensor> {
         let axes = axes.into_axes(self.rank(), "mean")?;
-        self.to_float()?.reduce(ReduceKind::Sum, axes)?.mul(1.0 / self.count(axes) as f64)
+        let x = self.to_float()?;
+        // Widened, the sum neither overflows half precision nor is rounded to it.
+        let sum = x.widened()?.reduce(ReduceKind::Sum, axes)?;
+        sum.mul(1.0 / self.count(axes) as f64)?.cast(x.dtype())
     }
 
     /// The mean over axes. Integers and bools are averaged as `f32`; the mean of nothing is NaN.
@@ -38,9 +41,10 @@ impl Tensor {
     /// An axis is out of range.
     pub fn var_keepdim(&self, axes: impl IntoAxes, correction: usize) -> Result<Tensor> {
         let axes = axes.into_axes(self.rank(), "var")?;
-        let x = self.to_float()?;
+        let dtype = self.to_float()?.dtype();
+        let x = self.cast(dtype.accumulator())?;
         let squares = x.sub(&x.mean_keepdim(axes)?)?.square()?.reduce(ReduceKind::Sum, axes)?;
-        squares.mul(1.0 / (self.count(axes) as f64 - correction as f64).max(0.0))
+        squares.mul(1.0 / (self.count(axes) as f64 - correction as f64).max(0.0))?.cast(dtype)
     }
 
     /// The variance over axes: `correction` 1 for the unbiased estimate, 0 for the biased one.
@@ -60,26 +64,35 @@ impl Tensor {
         self.var(axes, correction)?.sqrt()
     }
 
-    /// The Euclidean norm over axes.
+    /// The Euclidean norm over axes; its derivative at 0 is 0.
     ///
     /// # Errors
     /// An axis is out of range.
     pub fn norm(&self, axes: impl IntoAxes) -> Result<Tensor> {
-        self.to_float()?.square()?.sum(axes)?.sqrt()
+        let x = self.to_float()?;
+        let squares = x.widened()?.square()?.sum(axes)?;
+        // The root's derivative at 0 is infinite, and infinity times 0 is NaN.
+        let zero = squares.eq(0.0)?;
+        squares.masked_fill(&zero, 1.0)?.sqrt()?.masked_fill(&zero, 0.0)?.cast(x.dtype())
     }
 
-    /// `ln(sum(e^x))` over axes, computed without overflow.
+    /// `ln(sum(e^x))` over axes, computed without overflow; of nothing, negative infinity.
     ///
     /// # Errors
-    /// An axis is out of range, or there is nothing to reduce.
+    /// An axis is out of range.
     pub fn logsumexp(&self, axes: impl IntoAxes) -> Result<Tensor> {
         let axes = axes.into_axes(self.rank(), "logsumexp")?;
         let x = self.to_float()?;
+        let x_wide = x.widened()?;
+        if self.count(axes) == 0 {
+            return x_wide.reduce(ReduceKind::Sum, axes)?.log()?.squeeze_axes(axes)?.cast(x.dtype());
+        }
         // The shift cancels in the result, so it is a constant to differentiation; an infinite one would
         // make NaN of itself.
-        let shift = x.innermost()?.reduce(ReduceKind::Max, axes)?;
+        let shift = x_wide.innermost()?.reduce(ReduceKind::Max, axes)?;
         let shift = shift.isfinite()?.where_(&shift, &shift.zeros_like()?)?;
-        x.sub(&shift)?.exp()?.reduce(ReduceKind::Sum, axes)?.log()?.add(&shift)?.squeeze_axes(axes)
+        let sum = x_wide.sub(&shift)?.exp()?.reduce(ReduceKind::Sum, axes)?;
+        sum.log()?.add(&shift)?.squeeze_axes(axes)?.cast(x.dtype())
     }
 
     /// Whether any element along axes is true (not 0).

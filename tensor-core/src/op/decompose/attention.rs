@@ -1,6 +1,5 @@
 //! Scaled dot-product attention and its gradient.
 
-use super::wide;
 use crate::op::Attention;
 use crate::{DType, Result, Tensor};
 
@@ -9,7 +8,7 @@ use crate::{DType, Result, Tensor};
 fn probabilities(op: &Attention, q: &Tensor, k: &Tensor, mask: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
     let mut scores = q.matmul(&k.t()?)?.mul(op.scale)?;
     if let Some(mask) = mask {
-        scores = scores.add(&wide(mask)?)?;
+        scores = scores.add(&mask.widened()?)?;
     }
     let (queries, keys) = (q.dims()[q.rank() - 2], k.dims()[k.rank() - 2]);
     if op.causal {
@@ -44,8 +43,8 @@ pub(super) fn attention(
     v: &Tensor,
     mask: Option<&Tensor>,
 ) -> Result<Vec<Tensor>> {
-    let (p, lse) = probabilities(op, &wide(q)?, &wide(k)?, mask)?;
-    Ok(vec![p.matmul(&wide(v)?)?.cast(q.dtype())?, lse])
+    let (p, lse) = probabilities(op, &q.widened()?, &k.widened()?, mask)?;
+    Ok(vec![p.matmul(&v.widened()?)?.cast(q.dtype())?, lse])
 }
 
 pub(super) fn attention_grad(
@@ -57,7 +56,7 @@ pub(super) fn attention_grad(
     mask: Option<&Tensor>,
 ) -> Result<Vec<Tensor>> {
     let dtype = q.dtype();
-    let (g, q, k, v) = (wide(g)?, wide(q)?, wide(k)?, wide(v)?);
+    let (g, q, k, v) = (g.widened()?, q.widened()?, k.widened()?, v.widened()?);
     let (p, _) = probabilities(op, &q, &k, mask)?;
     let gp = g.matmul(&v.t()?)?;
     let gs = p.mul(&gp.sub(&gp.mul(&p)?.sum_keepdim(-1)?)?)?.mul(op.scale)?;

@@ -6,7 +6,6 @@
 //! gradient is itself a convolution: of the output's gradient, spread out by the stride, with the flipped
 //! weight.
 
-use super::wide;
 use crate::op::{Conv, Spatial};
 use crate::{Op, Result, Tensor};
 
@@ -34,15 +33,15 @@ fn columns(op: &Conv, x: &Tensor, kernel: &[usize]) -> Result<Tensor> {
 pub(super) fn conv(op: &Conv, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (kernel, o) = (&weight.dims()[2..], weight.dims()[0]);
     let size = op.output_size(&x.dims()[2..], kernel)?;
-    let columns = columns(op, &wide(x)?, kernel)?;
-    let filters = wide(weight)?.reshape([op.groups, o / op.groups, columns.dims()[2]])?;
+    let columns = columns(op, &x.widened()?, kernel)?;
+    let filters = weight.widened()?.reshape([op.groups, o / op.groups, columns.dims()[2]])?;
     let mut dims = vec![x.dims()[0], o];
     dims.extend_from_slice(&size[..kernel.len()]);
     let mut y = filters.matmul(&columns)?.reshape(dims)?;
     if let Some(bias) = bias {
         let mut dims = vec![1; x.rank()];
         dims[1] = o;
-        y = y.add(&wide(bias)?.reshape(dims)?)?;
+        y = y.add(&bias.widened()?.reshape(dims)?)?;
     }
     y.cast(x.dtype())
 }
@@ -50,11 +49,11 @@ pub(super) fn conv(op: &Conv, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>
 pub(super) fn backward_weight(op: &Conv, kernel: &Spatial, g: &Tensor, x: &Tensor) -> Result<Tensor> {
     let kernel = &kernel[..x.rank() - 2];
     let (n, o, groups) = (g.dims()[0], g.dims()[1], op.groups);
-    let columns = columns(op, &wide(x)?, kernel)?;
+    let columns = columns(op, &x.widened()?, kernel)?;
     let (rows, out) = (columns.dims()[2], columns.dims()[3]);
     // Samples and positions are one axis, so that the product sums over both.
     let columns = columns.permute([1, 0, 3, 2])?.reshape([groups, n * out, rows])?;
-    let g = wide(g)?.reshape([n, groups, o / groups, out])?;
+    let g = g.widened()?.reshape([n, groups, o / groups, out])?;
     let g = g.permute([1, 2, 0, 3])?.reshape([groups, o / groups, n * out])?;
     let mut dims = vec![o, x.dims()[1] / groups];
     dims.extend_from_slice(kernel);

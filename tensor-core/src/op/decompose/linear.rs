@@ -1,6 +1,5 @@
 //! The two ops of a fully connected layer that are linear in their input: product with a weight, dropout.
 
-use super::wide;
 use crate::rng::Key;
 use crate::{DType, Result, Tensor};
 
@@ -8,9 +7,9 @@ use crate::{DType, Result, Tensor};
 pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (rank, out) = (x.rank(), weight.dims()[0]);
     let rows: usize = x.dims()[..rank - 1].iter().product();
-    let mut y = wide(x)?.reshape([rows, weight.dims()[1]])?.matmul(&wide(weight)?.t()?)?;
+    let mut y = x.widened()?.reshape([rows, weight.dims()[1]])?.matmul(&weight.widened()?.t()?)?;
     if let Some(bias) = bias {
-        y = y.add(&wide(bias)?)?;
+        y = y.add(&bias.widened()?)?;
     }
     y.reshape(x.shape().with_dim(rank - 1, out))?.cast(x.dtype())
 }

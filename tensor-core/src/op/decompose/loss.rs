@@ -1,6 +1,5 @@
 //! Cross-entropy of logits with class labels, and its gradient.
 
-use super::wide;
 use crate::op::CrossEntropy;
 use crate::{Result, Tensor};
 
@@ -13,7 +12,7 @@ fn targets(op: &CrossEntropy, target: &Tensor) -> Result<(Tensor, Tensor)> {
 
 /// `(1 - ε) (lse - z[target]) + ε (lse - mean(z))` for each sample, where `ε` is the label smoothing.
 pub(super) fn cross_entropy(op: &CrossEntropy, logits: &Tensor, target: &Tensor) -> Result<Vec<Tensor>> {
-    let z = wide(logits)?;
+    let z = logits.widened()?;
     let (ignored, class) = targets(op, target)?;
     let lse = z.logsumexp(1)?;
     let mut loss = lse.sub(&z.gather(1, &class.unsqueeze(1)?)?.squeeze(1)?)?;
@@ -31,7 +30,7 @@ pub(super) fn cross_entropy_grad(
     logits: &Tensor,
     target: &Tensor,
 ) -> Result<Tensor> {
-    let z = wide(logits)?;
+    let z = logits.widened()?;
     let (ignored, class) = targets(op, target)?;
     let classes = logits.dims()[1];
     let wanted = class

@@ -107,8 +107,3 @@ pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>
         }
     }
 }
-
-/// The tensor in the dtype that its sums are kept in.
-fn wide(x: &Tensor) -> Result<Tensor> {
-    x.cast(x.dtype().accumulator())
-}

@@ -1,7 +1,6 @@
 //! The normalizations and their gradients, all in one shape: `x` viewed so that the elements that share
 //! statistics lie along whole axes.
 
-use super::wide;
 use crate::op::{Norm, NormKind};
 use crate::{AxisSet, Result, Shape, Tensor};
 
@@ -18,7 +17,7 @@ struct Normalized {
 
 fn normalize(op: &Norm, x: &Tensor) -> Result<Normalized> {
     let axes = op.axes(x.shape());
-    let x = wide(x)?.reshape(op.view(x.shape())?)?;
+    let x = x.widened()?.reshape(op.view(x.shape())?)?;
     let mean = match op.kind {
         NormKind::Rms { .. } => None,
         NormKind::Layer { .. } | NormKind::Batch | NormKind::Group { .. } => Some(x.mean_keepdim(axes)?),
@@ -32,7 +31,7 @@ fn normalize(op: &Norm, x: &Tensor) -> Result<Normalized> {
 
 /// A weight or bias in a shape that broadcasts against `x`.
 fn affine(op: &Norm, x: &Shape, parameter: &Tensor) -> Result<Tensor> {
-    let parameter = wide(parameter)?;
+    let parameter = parameter.widened()?;
     match op.kind {
         NormKind::Layer { .. } | NormKind::Rms { .. } => Ok(parameter),
         NormKind::Batch | NormKind::Group { .. } => parameter.reshape(per_channel(x)),
@@ -66,7 +65,7 @@ pub(super) fn norm(op: &Norm, x: &Tensor, parameters: &[Tensor]) -> Result<Vec<T
 /// `gx = (h - mean(h) - x_hat * mean(h * x_hat)) / deviation`, for RMS without `mean(h)`.
 pub(super) fn norm_grad(op: &Norm, g: &Tensor, x: &Tensor, weight: Option<&Tensor>) -> Result<Vec<Tensor>> {
     let n = normalize(op, x)?;
-    let g = wide(g)?;
+    let g = g.widened()?;
     let h = match weight {
         Some(weight) => g.mul(&affine(op, x.shape(), weight)?)?,
         None => g.clone(),

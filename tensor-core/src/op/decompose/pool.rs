@@ -1,7 +1,6 @@
 //! Pooling over windows, and its gradient.
 
 use super::conv::windows;
-use super::wide;
 use crate::op::{Conv, Pool, PoolKind, Spatial};
 use crate::{DType, Op, Result, Tensor};
 
@@ -39,7 +38,7 @@ pub(super) fn pool(op: &Pool, x: &Tensor) -> Result<Vec<Tensor>> {
         PoolKind::Max => max(op, x),
         PoolKind::Average { count_include_pad } => {
             let dims = output_dims(op, x)?;
-            let sum = flat_windows(op, &wide(x)?, 0.0)?.sum(-1)?.reshape(dims)?;
+            let sum = flat_windows(op, &x.widened()?, 0.0)?.sum(-1)?.reshape(dims)?;
             let divisor = divisor(op, &x.dims()[2..], count_include_pad, x)?;
             Ok(vec![sum.div(&divisor)?.cast(x.dtype())?])
         }
@@ -72,7 +71,7 @@ pub(super) fn pool_grad(op: &Pool, size: &Spatial, g: &Tensor, indices: Option<&
     let mut dims = vec![n, c];
     dims.extend_from_slice(size);
     let (out, count) = (g.dims()[2..].iter().product(), size.iter().product());
-    let wide_g = wide(g)?;
+    let wide_g = g.widened()?;
     let gx = match (op.kind, indices) {
         (PoolKind::Average { count_include_pad }, _) => {
             average_grad(op, size, &wide_g, &divisor(op, size, count_include_pad, g)?)?

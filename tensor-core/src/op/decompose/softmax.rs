@@ -1,6 +1,5 @@
 //! Softmax, its logarithm and their gradients.
 
-use super::wide;
 use crate::op::Softmax;
 use crate::{Result, Tensor};
 
@@ -8,7 +7,7 @@ pub(super) fn softmax(op: &Softmax, x: &Tensor) -> Result<Tensor> {
     if x.numel() == 0 {
         return Ok(x.clone());
     }
-    let z = wide(x)?;
+    let z = x.widened()?;
     // The shift keeps exponentials finite and cancels in the result.
     let z = z.sub(&z.innermost()?.amax_keepdim(op.axis)?)?;
     let e = z.exp()?;
@@ -17,7 +16,7 @@ pub(super) fn softmax(op: &Softmax, x: &Tensor) -> Result<Tensor> {
 }
 
 pub(super) fn softmax_grad(op: &Softmax, g: &Tensor, y: &Tensor) -> Result<Tensor> {
-    let (g, p) = (wide(g)?, wide(y)?);
+    let (g, p) = (g.widened()?, y.widened()?);
     let gx = if op.log {
         g.sub(&p.exp()?.mul(&g.sum_keepdim(op.axis)?)?)?
     } else {

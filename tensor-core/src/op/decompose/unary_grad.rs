@@ -2,7 +2,6 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2};
 
-use super::wide;
 use crate::op::unary::{GELU_CUBIC, SQRT_2_OVER_PI};
 use crate::{Result, Tensor, UnaryOp};
 
@@ -11,7 +10,7 @@ const NORMAL_PEAK: f64 = 0.398_942_280_401_432_7;
 
 /// `g * f'(x)`, from what [`UnaryOp::needs`] says: `x`, or `y = f(x)`.
 pub(super) fn unary_grad(op: UnaryOp, g: &Tensor, saved: &Tensor) -> Result<Tensor> {
-    derivative(op, &wide(g)?, &wide(saved)?)?.cast(g.dtype())
+    derivative(op, &g.widened()?, &saved.widened()?)?.cast(g.dtype())
 }
 
 /// Here `s` is `x` or `y`, whichever the op saved.
