@@ -11,5 +11,7 @@
 
 mod atomic;
 mod bytes;
+#[cfg(feature = "npy")]
+pub mod npy;
 #[cfg(feature = "safetensors")]
 pub mod safetensors;

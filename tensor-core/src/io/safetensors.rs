@@ -232,7 +232,8 @@ fn read(file: &mut impl Read, len: u64, device: &Device, path: &Path) -> Result<
     }
     let mut tensors = BTreeMap::new();
     for (name, dtype, shape) in metas {
-        let host = bytes::read(file, dtype, shape, bytes::Order::Little).map_err(|e| Error::io(path, e))??;
+        let host =
+            bytes::read(file, dtype, shape, bytes::Order::Little).map_err(|e| Error::io(path, e))??;
         let tensor = device.upload(&host).map_err(|e| e.context(name.as_str()))?;
         tensors.insert(name, tensor);
     }
