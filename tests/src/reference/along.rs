@@ -95,16 +95,14 @@ fn is_nan(values: &Values, i: usize) -> bool {
 pub(super) fn arg_reduce(op: &ArgReduce, x: Operand<'_>) -> Values {
     let values = Values::of(x);
     let wins = if op.largest { Ordering::Greater } else { Ordering::Less };
-    let position =
-        |line: Vec<usize>| {
-            let nan = line.iter().position(|&p| is_nan(&values, p));
-            let first_best =
-                || {
-                    (1..line.len())
-                        .fold(0, |best, k| if order(&values, line[k], line[best]) == wins { k } else { best })
-                };
-            nan.unwrap_or_else(first_best) as i64
+    let position = |line: Vec<usize>| {
+        let nan = line.iter().position(|&p| is_nan(&values, p));
+        let first_best = || {
+            (1..line.len())
+                .fold(0, |best, k| if order(&values, line[k], line[best]) == wins { k } else { best })
         };
+        nan.unwrap_or_else(first_best) as i64
+    };
     Values::Int(lines(x.layout.shape(), op.axis).into_iter().map(position).collect())
 }
 

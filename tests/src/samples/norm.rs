@@ -1,0 +1,64 @@
+//! Samples of softmax and the normalizations.
+
+use gradus_tensor_core::Op;
+use gradus_tensor_core::op::{Norm, NormKind, Softmax};
+
+use super::{Input, Sample};
+
+pub(super) fn softmax() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for log in [false, true] {
+        for (dims, axis) in [(&[7][..], 0), (&[3, 5], 1), (&[5, 3], 0), (&[2, 4, 3], 1), (&[2, 1], 1)] {
+            let softmax = Softmax { axis, log };
+            let x = Input::number(dims);
+            samples.push(Sample::new(Op::Softmax(softmax), [x.clone()]));
+            let y = Input::new(dims, super::Kind::Number { low: -2.0, high: if log { -0.1 } else { 1.0 } });
+            samples.push(Sample::new(Op::SoftmaxGrad(softmax), [x, y]).within(32.0, 4.0));
+        }
+        let wide = Sample::new(Op::Softmax(Softmax { axis: 1, log }), [Input::number(&[3, 1030])]);
+        samples.push(wide.within(32.0, if log { 8.0 } else { 0.01 }).rough());
+    }
+    samples
+}
+
+pub(super) fn norm() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let kinds: [(NormKind, &[usize]); 9] = [
+        (NormKind::Layer { dims: 1 }, &[3, 6]),
+        (NormKind::Layer { dims: 2 }, &[2, 3, 4]),
+        (NormKind::Layer { dims: 1 }, &[9]),
+        (NormKind::Rms { dims: 1 }, &[2, 3, 5]),
+        (NormKind::Rms { dims: 2 }, &[2, 2, 3]),
+        (NormKind::Batch, &[5, 3]),
+        (NormKind::Batch, &[3, 2, 2, 3]),
+        (NormKind::Group { groups: 2 }, &[2, 4, 3]),
+        (NormKind::Group { groups: 1 }, &[2, 3, 2, 2]),
+    ];
+    for (kind, dims) in kinds {
+        let norm = Norm { kind, eps: 1e-3 };
+        let affine = || Input::number(&affine_dims(kind, dims));
+        let most = if matches!(kind, NormKind::Rms { .. }) { 1 } else { 2 };
+        for extra in 0..=most {
+            let inputs = std::iter::once(Input::number(dims)).chain((0..extra).map(|_| affine()));
+            samples.push(Sample::new(Op::Norm(norm), inputs).within(64.0, 4.0));
+        }
+        for weighted in [false, true] {
+            let mut inputs = vec![
+                Input::number(dims),
+                Input::number(dims),
+                Input::output(Op::Norm(norm), &[1], 1),
+                Input::output(Op::Norm(norm), &[1], 2),
+            ];
+            inputs.extend(weighted.then(affine));
+            samples.push(Sample::new(Op::NormGrad(norm), inputs).within(128.0, 16.0));
+        }
+    }
+    samples
+}
+
+fn affine_dims(kind: NormKind, dims: &[usize]) -> Vec<usize> {
+    match kind {
+        NormKind::Layer { dims: n } | NormKind::Rms { dims: n } => dims[dims.len() - n..].to_vec(),
+        NormKind::Batch | NormKind::Group { .. } => vec![dims[1]],
+    }
+}
