@@ -69,6 +69,7 @@ mod parameters;
 mod state_dict;
 mod tree;
 mod visitor;
+pub mod zoo;
 
 // The derive macro names this crate, also inside it.
 extern crate self as gradus_nn;
