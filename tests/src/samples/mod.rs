@@ -19,7 +19,7 @@ mod norm;
 mod reduce;
 
 use gradus_tensor_core::rng::Key;
-use gradus_tensor_core::{DType, HostArray, Op, Result};
+use gradus_tensor_core::{DType, HostArray, Op, Result, Tensor};
 
 pub use input::{Input, Kind};
 
@@ -146,22 +146,59 @@ impl Sample {
     /// # Errors
     /// An operand that is computed by an op cannot be.
     pub fn values(&self, dtype: DType, key: Key) -> Result<Vec<HostArray>> {
+        self.values_with(dtype, key, |_, values| values)
+    }
+
+    /// The operands' values in that dtype, free operands (by number) passed through a function before others are
+    /// computed from them.
+    ///
+    /// # Errors
+    /// An operand that is computed by an op cannot be.
+    pub fn values_with(
+        &self,
+        dtype: DType,
+        key: Key,
+        settle: impl Fn(usize, HostArray) -> HostArray,
+    ) -> Result<Vec<HostArray>> {
         let device = Reference::device();
-        let mut values: Vec<Option<HostArray>> = Vec::new();
+        let mut tensors: Vec<Option<Tensor>> = Vec::new();
         for (i, input) in self.inputs.iter().enumerate() {
-            values.push(input.value(dtype, key.fold(i as u64))?);
+            let values = input.value(dtype, key.fold(i as u64))?.map(|values| settle(i, values));
+            tensors.push(values.map(|values| device.upload(&values)).transpose()?);
         }
-        // Operands that are outputs of other ops on the operands above.
+        self.complete(tensors)?.iter().map(Tensor::to_host).collect()
+    }
+
+    /// Fills in the operands that are outputs of other ops.
+    fn complete(&self, mut tensors: Vec<Option<Tensor>>) -> Result<Vec<Tensor>> {
         for (i, input) in self.inputs.iter().enumerate() {
             if let Kind::Output { op, from, output } = &input.kind {
-                let operands: Vec<_> =
-                    from.iter().map(|&j| values[j].iter().map(|v| device.upload(v)).collect()).collect();
-                let operands: Vec<Vec<_>> = operands.into_iter().collect::<Result<_>>()?;
-                let operands: Vec<_> = operands.iter().flatten().collect();
-                values[i] = Some(op.run(&operands)?[*output].to_host()?);
+                let operands: Vec<&Tensor> = from.iter().filter_map(|&j| tensors[j].as_ref()).collect();
+                let made = op.run(&operands)?.into_iter().nth(*output);
+                tensors[i] = made;
             }
         }
-        Ok(values.into_iter().flatten().collect())
+        Ok(tensors.into_iter().flatten().collect())
+    }
+
+    /// The op as a function of its operands, for gradient checks: operands that are outputs of other ops are
+    /// computed anew from the others, and the outputs that gradients flow through are joined into one vector.
+    ///
+    /// # Errors
+    /// What the ops return.
+    pub fn function(&self, operands: &[Tensor]) -> Result<Tensor> {
+        let given = operands.iter().zip(&self.inputs);
+        let computed = |input: &Input| matches!(input.kind, Kind::Output { .. });
+        let all = self.complete(given.map(|(x, input)| (!computed(input)).then(|| x.clone())).collect())?;
+        let outputs = self.op.run(&all.iter().collect::<Vec<_>>())?;
+        // Statistics, logarithms of denominators and indices are constants to differentiation.
+        let first_only = matches!(self.op, Op::Norm(_) | Op::CrossEntropy(_) | Op::Attention(_));
+        let differentiable = outputs.iter().take(if first_only { 1 } else { usize::MAX });
+        let flat: Vec<Tensor> = differentiable
+            .filter(|y| y.dtype().is_float())
+            .map(|y| y.reshape([y.numel()]))
+            .collect::<Result<_>>()?;
+        Tensor::cat(&flat.iter().collect::<Vec<_>>(), 0)
     }
 }
 
