@@ -228,6 +228,10 @@ impl Device {
     fn execute_here(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensors> {
         let metas: SmallVec<[Meta; 4]> = inputs.iter().map(|t| t.meta()).collect();
         let outputs = op.infer(&metas)?;
+        for output in &outputs {
+            // Expanded operands can promise more than memory can address.
+            crate::Shape::new(&output.shape)?;
+        }
         match self.0.execute(op, inputs, &outputs)? {
             Outcome::Done(buffers) if buffers.len() == outputs.len() => Ok(buffers
                 .into_iter()

@@ -25,7 +25,7 @@ impl Meta {
 
     /// The size of a contiguous buffer of this meta, in bytes.
     pub fn bytes(&self) -> usize {
-        self.shape.numel() * self.dtype.size()
+        self.shape.numel().saturating_mul(self.dtype.size())
     }
 }
 

@@ -54,7 +54,8 @@ impl Shape {
     /// The number of elements: the product of the dimensions, 1 for a scalar.
     #[inline]
     pub fn numel(&self) -> usize {
-        self.iter().product()
+        // Only a shape put together by `with_dim` can saturate; no buffer has that many elements.
+        self.iter().fold(1, |n, &d| n.saturating_mul(d))
     }
 
     /// The dimensions as a slice.
@@ -86,13 +87,13 @@ impl Shape {
         let mut step = 1isize;
         for axis in (0..self.rank()).rev() {
             strides[axis] = step;
-            step *= self.dims[axis].max(1) as isize;
+            step = step.saturating_mul(isize::try_from(self.dims[axis].max(1)).unwrap_or(isize::MAX));
         }
         strides
     }
 
     /// The shape two shapes broadcast to: aligned at the last axis, sizes equal or 1.
-    /// `None` if they do not fit.
+    /// `None` if they do not fit, or the result has more elements than memory can address.
     pub fn broadcast(&self, other: &Shape) -> Option<Shape> {
         if self == other {
             return Some(*self);
@@ -109,7 +110,7 @@ impl Shape {
                 _ => return None,
             };
         }
-        Some(out)
+        Shape::new(&out).ok()
     }
 }
 
@@ -243,8 +244,12 @@ impl AxisSet {
     /// This set and one more axis.
     ///
     /// # Errors
-    /// The axis is already in the set.
+    /// The axis is already in the set, or no tensor has it.
     pub fn insert(self, axis: usize, op: &'static str) -> Result<Self> {
+        if axis >= MAX_RANK {
+            let axis = isize::try_from(axis).unwrap_or(isize::MAX);
+            return Err(Error::Axis { op, axis, rank: MAX_RANK });
+        }
         if self.contains(axis) {
             return Err(Error::Argument { op, message: format!("axis {axis} is named twice") });
         }

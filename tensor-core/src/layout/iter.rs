@@ -76,9 +76,8 @@ impl Layout {
     }
 
     /// Simplifies layouts of one shape together: an axis is merged only where every one of them allows,
-    /// so that the results still have one shape in common.
+    /// so that the results still have one shape in common. Layouts of different shapes stay as they are.
     pub fn simplify_together<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
-        debug_assert!(layouts.windows(2).all(|w| w[0].shape == w[1].shape));
         merge(layouts)
     }
 
@@ -104,7 +103,10 @@ impl Layout {
 }
 
 fn merge<const N: usize>(layouts: [&Layout; N]) -> [Layout; N] {
-    let shape = layouts[0].shape;
+    let shape = match layouts.first() {
+        Some(first) if layouts.iter().all(|l| l.shape == first.shape) => first.shape,
+        _ => return layouts.map(|l| *l),
+    };
     if shape.numel() == 0 {
         return layouts.map(|l| *l);
     }

@@ -13,7 +13,7 @@ impl Layout {
         if axis < self.rank() {
             Ok(())
         } else {
-            Err(Error::Axis { op, axis: axis as isize, rank: self.rank() })
+            Err(Error::Axis { op, axis: isize::try_from(axis).unwrap_or(isize::MAX), rank: self.rank() })
         }
     }
 
@@ -161,6 +161,8 @@ impl Layout {
                 ),
             ));
         }
+        // A longer step reaches nothing more, and its stride might not be a number.
+        let step = step.min(size.max(1));
         let mut out = *self;
         out.shape = self.shape.with_dim(axis, (end - start).div_ceil(step));
         out.strides[axis] = self.strides[axis] * step as isize;
@@ -193,7 +195,8 @@ impl Layout {
     pub fn select(&self, axis: usize, index: usize) -> Result<Layout> {
         self.check_axis(axis, "select")?;
         if index >= self.shape[axis] {
-            return Err(Error::Index { op: "select", index: index as i64, size: self.shape[axis] });
+            let index = i64::try_from(index).unwrap_or(i64::MAX);
+            return Err(Error::Index { op: "select", index, size: self.shape[axis] });
         }
         self.narrow(axis, index, 1)?.squeeze(axis)
     }
@@ -231,6 +234,8 @@ impl Layout {
                 format!("a window of {reach} positions does not fit axis {axis} of {}", self.shape),
             ));
         }
+        // Beyond the axis, steps and dilations reach nothing, and their strides might not be numbers.
+        let (step, dilation) = (step.min(len), dilation.min(len));
         let mut dims = self.shape.to_vec();
         dims[axis] = (len - reach) / step + 1;
         dims.push(size);
@@ -300,7 +305,8 @@ impl Layout {
     pub fn unsqueeze(&self, axis: usize) -> Result<Layout> {
         let rank = self.rank();
         if axis > rank {
-            return Err(Error::Axis { op: "unsqueeze", axis: axis as isize, rank: rank + 1 });
+            let axis = isize::try_from(axis).unwrap_or(isize::MAX);
+            return Err(Error::Axis { op: "unsqueeze", axis, rank: rank + 1 });
         }
         let mut dims = self.shape.to_vec();
         dims.insert(axis, 1);

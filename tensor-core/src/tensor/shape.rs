@@ -46,7 +46,7 @@ impl<const N: usize> ReshapeDims for [usize; N] {
 }
 
 fn resolve_signed(dims: &[isize], numel: usize) -> Result<Shape> {
-    let known: usize = dims.iter().filter(|&&d| d != -1).map(|&d| d.max(0) as usize).product();
+    let known = dims.iter().filter(|&&d| d != -1).fold(1usize, |n, &d| n.saturating_mul(d.max(0) as usize));
     let unknown = dims.iter().filter(|&&d| d == -1).count();
     let bad = dims.iter().any(|&d| d < -1) || unknown > 1;
     if bad || (unknown == 1 && (known == 0 || !numel.is_multiple_of(known))) {

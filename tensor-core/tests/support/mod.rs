@@ -1,6 +1,8 @@
 //! The smallest backend that can hold tensors: it moves elements and computes nothing.
 #![allow(dead_code)] // each test uses a part
 
+pub mod model;
+
 use gradus_tensor_core::{
     Backend, Buffers, Device, Error, HostArray, InPlaceOp, Meta, Op, Outcome, Result, View, ViewMut,
     with_dtype,
