@@ -52,10 +52,16 @@ impl Operand {
     /// A new buffer that is filled, in row-major order of the shape of `like`.
     #[inline]
     pub(crate) fn output(buffer: &mut CpuBuffer, like: &Layout) -> Self {
+        Self::output_at(buffer, Layout::contiguous(*like.shape()))
+    }
+
+    /// A part of a new buffer that is filled.
+    #[inline]
+    pub(crate) fn output_at(buffer: &mut CpuBuffer, layout: Layout) -> Self {
         Self {
             size: buffer.dtype().size(),
             base: SendPtr(buffer.bytes_mut()),
-            layout: Layout::contiguous(*like.shape()),
+            layout,
             access: Access::Write,
         }
     }

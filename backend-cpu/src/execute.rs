@@ -4,6 +4,8 @@ use gradus_tensor_core::{
     Backend, Buffers, Error, HostArray, InPlaceOp, MemoryStats, Meta, Op, Outcome, Result, View, ViewMut,
 };
 
+use smallvec::SmallVec;
+
 use crate::{Cpu, CpuBuffer, kernels};
 
 /// What a kernel returns: its output buffers, or that the op must be decomposed.
@@ -38,40 +40,46 @@ impl Backend for Cpu {
         verify(op, inputs, out)?;
         match op {
             Op::Fill(fill) => kernels::create::fill(self, fill, &out[0]),
-            Op::Arange(_) => Ok(Outcome::Unsupported),
-            Op::Random(_) => Ok(Outcome::Unsupported),
-            Op::Cast(_) => Ok(Outcome::Unsupported),
+            Op::Arange(op) => kernels::create::arange(self, op, &out[0]),
+            Op::Random(op) => kernels::random::random(self, op, &out[0]),
+            Op::Cast(dtype) => kernels::cast::cast(self, &inputs[0], *dtype),
             Op::Copy => kernels::copy::copy(self, &inputs[0]),
             Op::Unary(op) => kernels::unary::unary(self, *op, &inputs[0]),
             Op::Binary(op) => kernels::binary::binary(self, *op, &inputs[0], &inputs[1]),
-            Op::Compare(_) => Ok(Outcome::Unsupported),
-            Op::Select => Ok(Outcome::Unsupported),
-            Op::Reduce(_) => Ok(Outcome::Unsupported),
-            Op::ArgReduce(_) => Ok(Outcome::Unsupported),
-            Op::Scan(_) => Ok(Outcome::Unsupported),
-            Op::Sort(_) => Ok(Outcome::Unsupported),
+            Op::Compare(op) => kernels::compare::compare(self, *op, &inputs[0], &inputs[1]),
+            Op::Select => kernels::compare::select(self, [&inputs[0], &inputs[1], &inputs[2]]),
+            Op::Reduce(op) => kernels::reduce::reduce(self, op, &inputs[0], &out[0]),
+            Op::ArgReduce(op) => kernels::scan::arg_reduce(self, op, &inputs[0], &out[0]),
+            Op::Scan(op) => kernels::scan::scan(self, op, &inputs[0], &out[0]),
+            Op::Sort(op) => kernels::sort::sort(self, op, &inputs[0]),
             Op::MatMul => kernels::matmul::matmul(self, &inputs[0], &inputs[1], &out[0]),
-            Op::Gather { .. } => Ok(Outcome::Unsupported),
-            Op::ScatterAdd { .. } => Ok(Outcome::Unsupported),
-            Op::Concat { .. } => Ok(Outcome::Unsupported),
-            Op::UnaryGrad(_) => Ok(Outcome::Unsupported),
-            Op::IndexSelect { .. } => Ok(Outcome::Unsupported),
-            Op::IndexAdd { .. } => Ok(Outcome::Unsupported),
+            Op::Gather { axis } => kernels::index::gather(self, *axis, &inputs[0], &inputs[1], &out[0]),
+            Op::ScatterAdd { axis } => {
+                kernels::index::scatter_add(self, *axis, [&inputs[0], &inputs[1], &inputs[2]])
+            },
+            Op::Concat { axis } => kernels::copy::concat(self, *axis, inputs, &out[0]),
+            Op::UnaryGrad(op) => kernels::unary_grad::unary_grad(self, *op, &inputs[0], &inputs[1]),
+            Op::IndexSelect { axis } => {
+                kernels::index::index_select(self, *axis, &inputs[0], &inputs[1], &out[0])
+            },
+            Op::IndexAdd { axis } => {
+                kernels::index::index_add(self, *axis, [&inputs[0], &inputs[1], &inputs[2]])
+            },
             Op::Linear => kernels::matmul::linear(self, inputs, &out[0]),
-            Op::Softmax(_) => Ok(Outcome::Unsupported),
-            Op::SoftmaxGrad(_) => Ok(Outcome::Unsupported),
-            Op::Norm(_) => Ok(Outcome::Unsupported),
-            Op::NormGrad(_) => Ok(Outcome::Unsupported),
-            Op::Conv(_) => Ok(Outcome::Unsupported),
-            Op::ConvBackwardInput { .. } => Ok(Outcome::Unsupported),
-            Op::ConvBackwardWeight { .. } => Ok(Outcome::Unsupported),
-            Op::Pool(_) => Ok(Outcome::Unsupported),
-            Op::PoolGrad { .. } => Ok(Outcome::Unsupported),
-            Op::CrossEntropy(_) => Ok(Outcome::Unsupported),
-            Op::CrossEntropyGrad(_) => Ok(Outcome::Unsupported),
+            Op::Softmax(op) => kernels::softmax::softmax(self, op, &inputs[0], &out[0]),
+            Op::SoftmaxGrad(op) => kernels::softmax::softmax_grad(self, op, &inputs[0], &inputs[1], &out[0]),
+            Op::Norm(op) => kernels::norm::norm(self, op, inputs, out),
+            Op::NormGrad(op) => kernels::norm::norm_grad(self, op, inputs, out),
+            Op::Conv(op) => kernels::conv::conv(self, op, inputs, &out[0]),
+            Op::ConvBackwardInput { conv, .. } => kernels::conv::backward_input(self, conv, &inputs[0], &inputs[1], &out[0]),
+            Op::ConvBackwardWeight { conv, .. } => kernels::conv::backward_weight(self, conv, &inputs[0], &inputs[1], &out[0]),
+            Op::Pool(op) => kernels::pool::pool(self, op, &inputs[0], out),
+            Op::PoolGrad { pool, .. } => kernels::pool::pool_grad(self, pool, inputs, &out[0]),
+            Op::CrossEntropy(op) => kernels::loss::cross_entropy(self, op, &inputs[0], &inputs[1], out),
+            Op::CrossEntropyGrad(op) => kernels::loss::cross_entropy_grad(self, op, inputs, &out[0]),
             Op::Attention(_) => Ok(Outcome::Unsupported),
             Op::AttentionGrad(_) => Ok(Outcome::Unsupported),
-            Op::Dropout { .. } => Ok(Outcome::Unsupported),
+            Op::Dropout { p, key } => kernels::random::dropout(self, *p, *key, &inputs[0]),
             Op::Custom(_) => Ok(Outcome::Unsupported),
             // `Op` is non-exhaustive for users; in this workspace every op is above.
             _ => Ok(Outcome::Unsupported),
@@ -84,8 +92,20 @@ impl Backend for Cpu {
         targets: &mut [ViewMut<'_, CpuBuffer>],
         inputs: &[View<'_, CpuBuffer>],
     ) -> Result<Outcome<()>> {
-        let _ = (op, targets, inputs);
-        Ok(Outcome::Unsupported)
+        let metas: SmallVec<[Meta; 4]> = targets.iter().map(ViewMut::meta).collect();
+        let sources: SmallVec<[Meta; 2]> = inputs.iter().map(View::meta).collect();
+        op.check(&metas, &sources)?;
+        for target in targets.iter() {
+            within(target.buffer, target.layout, target.dtype)?;
+            // Threads write without looking at each other.
+            if !matches!(op, InPlaceOp::Accumulate) && !target.layout.is_injective() {
+                return Err(Error::argument(op.name(), "a target names an element twice"));
+            }
+        }
+        for view in inputs {
+            check(view)?;
+        }
+        kernels::in_place::execute(self, op, targets, inputs)
     }
 
     fn memory(&self) -> MemoryStats {
@@ -140,7 +160,7 @@ fn verify(op: &Op, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Result<()> {
         }
         (Op::Custom(_), ..) => true,
         _ => {
-            let metas: smallvec::SmallVec<[Meta; 4]> = inputs.iter().map(View::meta).collect();
+            let metas: SmallVec<[Meta; 4]> = inputs.iter().map(View::meta).collect();
             op.infer(&metas)?.as_slice() == out
         }
     };

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::sync::{Mutex, PoisonError};
 
-use gradus_tensor_core::{Backend, Buffers, DType, Error, Meta, Op, Outcome, Result, View};
+use gradus_tensor_core::{Backend, Buffers, Error, Meta, Op, Outcome, Result, View};
 
 use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
@@ -181,7 +181,3 @@ pub(crate) fn tasks(
     }
 }
 
-/// Whether a dtype is computed in `f32` without being it.
-pub(crate) fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
-}

@@ -17,14 +17,36 @@ const BLOCK: usize = 256;
 
 /// A function of one element.
 pub(crate) trait Map<T, U>: Copy + Sync {
-    /// Its value.
+    /// Its value, for arguments that are not [hard](Map::hard).
     fn eval(self, x: T) -> U;
+
+    /// Whether this argument is one of the rare ones that `eval`, which must vectorize, gets wrong.
+    #[inline(always)]
+    fn hard(_x: T) -> bool {
+        false
+    }
+
+    /// The value for a hard argument.
+    fn eval_hard(self, x: T) -> U {
+        self.eval(x)
+    }
 }
 
 /// A function of two elements.
 pub(crate) trait Zip<T, U>: Copy + Sync {
-    /// Its value.
+    /// Its value, where the right argument is not [hard](Zip::hard).
     fn eval(self, a: T, b: T) -> U;
+
+    /// Whether this right argument is one of the rare ones that `eval`, which must vectorize, gets wrong.
+    #[inline(always)]
+    fn hard(_b: T) -> bool {
+        false
+    }
+
+    /// The value where the right argument is hard.
+    fn eval_hard(self, a: T, b: T) -> U {
+        self.eval(a, b)
+    }
 }
 
 struct MapLoop<F, T, U>(F, *const T, *mut U, usize);
@@ -34,6 +56,17 @@ impl<F: Map<T, U>, T: Element, U: Element> Kernel for MapLoop<F, T, U> {
     #[inline(always)]
     fn run(self) {
         let MapLoop(f, x, out, n) = self;
+        // SAFETY: as below.
+        if (0..n).fold(false, |any, i| any | F::hard(unsafe { *x.add(i) })) {
+            for i in 0..n {
+                // SAFETY: as below.
+                unsafe {
+                    let x = *x.add(i);
+                    out.add(i).write(if F::hard(x) { f.eval_hard(x) } else { f.eval(x) });
+                }
+            }
+            return;
+        }
         for i in 0..n {
             // SAFETY: whoever made the loop promised `n` elements on both sides.
             unsafe { out.add(i).write(f.eval(*x.add(i))) };
@@ -62,6 +95,17 @@ impl<F: Zip<T, U>, T: Element, U: Element> Kernel for ZipLoop<F, T, U> {
     #[inline(always)]
     fn run(self) {
         let ZipLoop(f, a, b, out, n) = self;
+        // SAFETY: as below.
+        if (0..n).fold(false, |any, i| any | F::hard(unsafe { *b.add(i) })) {
+            for i in 0..n {
+                // SAFETY: as below.
+                unsafe {
+                    let (a, b) = (*a.add(i), *b.add(i));
+                    out.add(i).write(if F::hard(b) { f.eval_hard(a, b) } else { f.eval(a, b) });
+                }
+            }
+            return;
+        }
         for i in 0..n {
             // SAFETY: whoever made the loop promised `n` elements everywhere.
             unsafe { out.add(i).write(f.eval(*a.add(i), *b.add(i))) };

@@ -5,11 +5,27 @@
 //! execute some case returns `Outcome::Unsupported` and the device decomposes the op.
 
 pub(crate) mod binary;
+pub(crate) mod cast;
+pub(crate) mod compare;
+pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod dense;
 pub(crate) mod host;
+pub(crate) mod in_place;
+pub(crate) mod index;
+pub(crate) mod loss;
 pub(crate) mod map;
 pub(crate) mod matmul;
+pub(crate) mod norm;
+pub(crate) mod optimizer;
+pub(crate) mod pool;
+pub(crate) mod random;
 pub(crate) mod real;
+pub(crate) mod reduce;
+pub(crate) mod scan;
+pub(crate) mod softmax;
+pub(crate) mod sort;
+pub(crate) mod transpose;
 pub(crate) mod unary;
+pub(crate) mod unary_grad;

@@ -3,67 +3,21 @@
 //! Everything is `#[inline(always)]`, for use inside [`crate::level::Kernel`]s. Sums run in a fixed number of
 //! lanes, so they have the same bits at every feature level.
 
-use gradus_tensor_core::Element;
-
 /// Independent partial results of a reduction: four AVX2 or two AVX-512 registers of `f32`.
 pub(crate) const LANES: usize = 32;
 
-/// `f32` or `f64`.
-pub(crate) trait Real:
-    Element
-    + bytemuck::Pod
-    + std::ops::Add<Output = Self>
-    + std::ops::Sub<Output = Self>
-    + std::ops::Mul<Output = Self>
-    + std::ops::Div<Output = Self>
-    + std::ops::Neg<Output = Self>
-    + std::ops::AddAssign
-    + std::ops::MulAssign
-{
-    const ZERO: Self;
-    const ONE: Self;
+/// `f32` or `f64`, with the functions of [`crate::math`].
+pub(crate) trait Real: crate::math::real::Real + std::ops::AddAssign + std::ops::MulAssign {
     const NEG_INFINITY: Self;
-    /// `self * b + c`, rounded once.
-    fn fma(self, b: Self, c: Self) -> Self;
-    fn sqrt(self) -> Self;
-    /// `e^self`, vectorizable.
-    fn exp(self) -> Self;
-    /// The natural logarithm; not for inner loops.
-    fn ln(self) -> Self;
-    fn is_nan(self) -> bool;
 }
 
-macro_rules! real {
-    ($t:ident, $exp:expr) => {
-        impl Real for $t {
-            const ZERO: Self = 0.0;
-            const ONE: Self = 1.0;
-            const NEG_INFINITY: Self = $t::NEG_INFINITY;
-            #[inline(always)]
-            fn fma(self, b: Self, c: Self) -> Self {
-                self.mul_add(b, c)
-            }
-            #[inline(always)]
-            fn sqrt(self) -> Self {
-                $t::sqrt(self)
-            }
-            #[inline(always)]
-            fn exp(self) -> Self {
-                $exp(self)
-            }
-            #[inline(always)]
-            fn ln(self) -> Self {
-                $t::ln(self)
-            }
-            #[inline(always)]
-            fn is_nan(self) -> bool {
-                $t::is_nan(self)
-            }
-        }
-    };
+impl Real for f32 {
+    const NEG_INFINITY: Self = f32::NEG_INFINITY;
 }
-real!(f32, f32::exp);
-real!(f64, f64::exp);
+
+impl Real for f64 {
+    const NEG_INFINITY: Self = f64::NEG_INFINITY;
+}
 
 /// Combines `map` of the elements with `join`, in lanes.
 #[inline(always)]

@@ -1,0 +1,78 @@
+//! Conversions between dtypes.
+
+use gradus_tensor_core::half::{bf16, f16};
+use gradus_tensor_core::{DType, Element, Meta, View, with_dtype};
+
+use crate::elementwise::{Operand, walk};
+use crate::execute::{Done, done};
+use crate::kernels::map::{Map, map};
+use crate::math::half::Half;
+use crate::{Cpu, CpuBuffer};
+
+/// The operand in another dtype.
+pub(crate) fn cast(cpu: &Cpu, x: &View<'_, CpuBuffer>, to: DType) -> Done {
+    if x.dtype == to {
+        return super::copy::copy(cpu, x);
+    }
+    let mut out = cpu.alloc(&Meta::new(*x.layout.shape(), to))?;
+    let operands = [Operand::output(&mut out, x.layout), Operand::read(x)];
+    // SAFETY: the view was checked, the shapes are one, the buffer is new, the types are those of the dtypes.
+    unsafe { with_dtype!(x.dtype, T => with_dtype!(to, U => typed::<T, U>(cpu, operands))) };
+    done(out)
+}
+
+#[derive(Clone, Copy)]
+struct Convert;
+
+impl<T: Cast, U: Cast> Map<T, U> for Convert {
+    #[inline(always)]
+    fn eval(self, x: T) -> U {
+        // The narrowest type that holds every value of both, so that loops vectorize.
+        if T::SINGLE && U::SINGLE {
+            U::from_single(x.single())
+        } else if T::DTYPE.is_float() {
+            U::from_f64(x.to_f64())
+        } else {
+            U::from_i64(x.to_i64())
+        }
+    }
+}
+
+/// An element that converts through `f32` where that is exact.
+trait Cast: Element {
+    /// Whether `f32` holds every value.
+    const SINGLE: bool;
+    fn single(self) -> f32;
+    /// The nearest value, as [`Element::from_f64`] defines it.
+    fn from_single(x: f32) -> Self;
+}
+
+macro_rules! cast_impl {
+    ($($t:ty, $single:literal, |$x:ident| $to:expr, $from:expr;)*) => {$(
+        impl Cast for $t {
+            const SINGLE: bool = $single;
+            #[inline(always)]
+            fn single(self) -> f32 { let $x = self; $to }
+            #[inline(always)]
+            fn from_single($x: f32) -> Self { $from }
+        }
+    )*};
+}
+cast_impl! {
+    f64, false, |x| x as f32, x as f64;
+    f32, true, |x| x, x;
+    f16, true, |x| x.to_single(), <f16 as Half>::from_single(x);
+    bf16, true, |x| x.to_single(), <bf16 as Half>::from_single(x);
+    i64, false, |x| x as f32, x as i64;
+    i32, false, |x| x as f32, x as i32;
+    u8, true, |x| x as f32, x as u8;
+    bool, true, |x| x as u8 as f32, x != 0.0;
+}
+
+/// # Safety
+/// As [`walk`]; the output has elements of `U`, the input of `T`.
+unsafe fn typed<T: Cast, U: Cast>(cpu: &Cpu, operands: [Operand; 2]) {
+    let level = cpu.level();
+    // SAFETY: promised by the caller.
+    unsafe { walk(cpu, 2, operands, |p, n| map::<_, T, U>(level, Convert, p[1].cast(), p[0].cast(), n)) }
+}

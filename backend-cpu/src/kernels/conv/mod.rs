@@ -1,0 +1,92 @@
+//! Convolutions in one, two or three dimensions, as matrix products.
+//!
+//! A convolution is weight times column matrix ([`columns`]); `forward`, `input` and `weight` are its three
+//! passes, each of which gathers the columns it needs piece by piece into cached scratch memory. Convolutions
+//! with one channel to a group have nothing to sum over channels and take the direct way of [`depthwise`].
+
+mod columns;
+mod depthwise;
+mod forward;
+mod geometry;
+mod input;
+mod weight;
+
+use gradus_tensor_core::op::Conv;
+use gradus_tensor_core::{Meta, Result, View};
+
+use self::geometry::Geometry;
+use super::dense::{Dense, Output, Real, with_real};
+use crate::execute::{Done, done};
+use crate::{Cpu, CpuBuffer};
+
+/// `Op::Conv`.
+pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
+    let (x, w) = (&inputs[0], &inputs[1]);
+    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape);
+    with_real!(x.dtype, T => {
+        let mut y = Output::<T>::new(cpu, out)?;
+        let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
+        let (x, w) = (Dense::<T>::new(cpu, x)?, Dense::<T>::new(cpu, w)?);
+        run_forward(cpu, &geometry, &x, &w, bias.as_deref(), y.slice())?;
+        done(y.finish(cpu)?)
+    })
+}
+
+fn run_forward<T: Real>(
+    cpu: &Cpu,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) -> Result<()> {
+    if y.is_empty() {
+        Ok(())
+    } else if geometry.depthwise() && !x.is_empty() {
+        depthwise::forward(cpu, geometry, x, w, bias, y)
+    } else {
+        forward::forward(cpu, geometry, x, w, bias, y)
+    }
+}
+
+/// `Op::ConvBackwardInput`.
+pub(crate) fn backward_input(
+    cpu: &Cpu,
+    op: &Conv,
+    g: &View<'_, CpuBuffer>,
+    w: &View<'_, CpuBuffer>,
+    out: &Meta,
+) -> Done {
+    let geometry = Geometry::new(op, &out.shape, w.layout.shape(), g.layout.shape());
+    with_real!(g.dtype, T => {
+        let mut gx = Output::<T>::new(cpu, out)?;
+        let (g, w) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, w)?);
+        if geometry.depthwise() && !g.is_empty() && !gx.slice().is_empty() {
+            depthwise::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
+        } else {
+            input::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
+        }
+        done(gx.finish(cpu)?)
+    })
+}
+
+/// `Op::ConvBackwardWeight`.
+pub(crate) fn backward_weight(
+    cpu: &Cpu,
+    op: &Conv,
+    g: &View<'_, CpuBuffer>,
+    x: &View<'_, CpuBuffer>,
+    out: &Meta,
+) -> Done {
+    let geometry = Geometry::new(op, x.layout.shape(), &out.shape, g.layout.shape());
+    with_real!(g.dtype, T => {
+        let mut gw = Output::<T>::new(cpu, out)?;
+        let (g, x) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, x)?);
+        if geometry.depthwise() && !g.is_empty() && !x.is_empty() {
+            depthwise::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
+        } else {
+            weight::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
+        }
+        done(gw.finish(cpu)?)
+    })
+}

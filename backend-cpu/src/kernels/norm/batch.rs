@@ -1,0 +1,207 @@
+//! Batch norm: a task owns a channel in all images.
+
+use gradus_tensor_core::{Result, Shape};
+
+use super::{Backward, Forward};
+use crate::Cpu;
+use crate::kernels::dense::{Parts, Real, Scratch, tasks};
+use crate::kernels::real::{reduce, sum, sum2};
+use crate::level::Kernel;
+
+/// What an element costs, as `Cpu::for_blocks` counts it.
+const COST: usize = 4;
+/// Planes of fewer elements are brought together first, so that loops over them are worth their vectors.
+const SHORT: usize = 32;
+/// Elements that are summed in the type itself; sums of such pieces are added in `f64`.
+const PIECE: usize = 4096;
+
+/// Where a channel's elements lie: `images` planes of `area` elements.
+#[derive(Clone, Copy)]
+struct Planes {
+    images: usize,
+    channels: usize,
+    area: usize,
+}
+
+impl Planes {
+    fn new(shape: &Shape) -> Self {
+        Self { images: shape[0], channels: shape[1], area: shape[2..].iter().product() }
+    }
+
+    fn count(&self) -> usize {
+        self.images * self.area
+    }
+
+    fn starts(self, channel: usize) -> impl Iterator<Item = usize> {
+        (0..self.images).map(move |image| (image * self.channels + channel) * self.area)
+    }
+
+    /// The elements of a channel in pieces: as they lie, or gathered in `scratch` if its planes are short.
+    fn gather<'a, T: Real>(&self, channel: usize, all: &'a [T], scratch: &'a mut [T]) -> Vec<&'a [T]> {
+        if self.area >= SHORT {
+            let planes = self.starts(channel).map(|start| &all[start..start + self.area]);
+            return planes.flat_map(|plane| plane.chunks(PIECE)).collect();
+        }
+        for (to, start) in scratch.chunks_exact_mut(self.area).zip(self.starts(channel)) {
+            to.copy_from_slice(&all[start..start + self.area]);
+        }
+        scratch.chunks(PIECE).collect()
+    }
+
+    fn scratch(&self) -> usize {
+        if self.area >= SHORT { 0 } else { self.count() }
+    }
+}
+
+pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) -> Result<()> {
+    let Forward { eps, x, weight, bias, y, mean, variance } = job;
+    let planes = Planes::new(shape);
+    if x.is_empty() {
+        mean.fill(T::of(f64::NAN));
+        variance.fill(T::of(f64::NAN));
+        return Ok(());
+    }
+    let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
+    tasks(cpu, planes.channels, planes.count() * COST, |c| {
+        let mut scratch = Scratch::new(cpu, planes.scratch())?;
+        let pieces = planes.gather(c, x, scratch.slice());
+        let (m, v) = cpu.level().run(Moments { pieces: &pieces });
+        // SAFETY: channels are disjoint.
+        unsafe {
+            means.part(c..c + 1)[0] = T::of(m);
+            variances.part(c..c + 1)[0] = T::of(v);
+        }
+        let scale = T::of(1.0 / (v + eps).sqrt()) * weight.map_or(T::ONE, |w| w[c]);
+        let (mean, shift) = (T::of(m), bias.map_or(T::ZERO, |b| b[c]));
+        for start in planes.starts(c) {
+            // SAFETY: planes are disjoint.
+            let y = unsafe { ys.part(start..start + planes.area) };
+            cpu.level().run(Apply { x: &x[start..start + planes.area], y, mean, scale, shift });
+        }
+        Ok(())
+    })
+}
+
+/// Mean and biased variance of all pieces together.
+struct Moments<'a, T> {
+    pieces: &'a [&'a [T]],
+}
+
+impl<T: Real> Kernel for Moments<'_, T> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn run(self) -> (f64, f64) {
+        let (mut total, mut count) = (0.0, 0);
+        for piece in self.pieces {
+            total += sum(piece).to_f64();
+            count += piece.len();
+        }
+        let mean = total / count as f64;
+        let centre = T::of(mean);
+        let mut squares = 0.0;
+        for piece in self.pieces {
+            squares += reduce(piece, T::ZERO, |v| (v - centre) * (v - centre), |a, b| a + b).to_f64();
+        }
+        (mean, squares / count as f64)
+    }
+}
+
+/// `y = (x - mean) * scale + shift`.
+pub(super) struct Apply<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) y: &'a mut [T],
+    pub(super) mean: T,
+    pub(super) scale: T,
+    pub(super) shift: T,
+}
+
+impl<T: Real> Kernel for Apply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (y, &x) in self.y.iter_mut().zip(self.x) {
+            *y = (x - self.mean).fma(self.scale, self.shift);
+        }
+    }
+}
+
+pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) -> Result<()> {
+    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
+    let planes = Planes::new(shape);
+    if x.is_empty() {
+        gweight.fill(T::ZERO);
+        gbias.fill(T::ZERO);
+        return Ok(());
+    }
+    let (gxs, gweights, gbiases) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
+    tasks(cpu, planes.channels, 2 * planes.count() * COST, |c| {
+        let (mut for_g, mut for_x) =
+            (Scratch::new(cpu, planes.scratch())?, Scratch::new(cpu, planes.scratch())?);
+        let (g_pieces, x_pieces) =
+            (planes.gather(c, g, for_g.slice()), planes.gather(c, x, for_x.slice()));
+        let mean = mean[c];
+        let sums = cpu.level().run(GradSums { g: &g_pieces, x: &x_pieces, mean });
+        let r = 1.0 / (variance[c].to_f64() + eps).sqrt();
+        // SAFETY: channels are disjoint.
+        unsafe {
+            gbiases.part(c..c + 1)[0] = T::of(sums.0);
+            gweights.part(c..c + 1)[0] = T::of(sums.1 * r);
+        }
+        let count = planes.count() as f64;
+        let scale = T::of(r) * weight.map_or(T::ONE, |w| w[c]);
+        let (first, slope) = (T::of(sums.0 / count), T::of(sums.1 * r * r / count));
+        for start in planes.starts(c) {
+            let range = start..start + planes.area;
+            // SAFETY: planes are disjoint.
+            let gx = unsafe { gxs.part(range.clone()) };
+            cpu.level().run(GradApply { g: &g[range.clone()], x: &x[range], gx, mean, scale, first, slope });
+        }
+        Ok(())
+    })
+}
+
+/// The sums of `g` and of `g * (x - mean)` over all pieces.
+pub(super) struct GradSums<'a, T> {
+    pub(super) g: &'a [&'a [T]],
+    pub(super) x: &'a [&'a [T]],
+    pub(super) mean: T,
+}
+
+impl<T: Real> Kernel for GradSums<'_, T> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn run(self) -> (f64, f64) {
+        let mut sums = (0.0, 0.0);
+        let mean = self.mean;
+        for (g, x) in self.g.iter().zip(self.x) {
+            sums.0 += sum(g).to_f64();
+            sums.1 += sum2(g, x, |acc, g, x| g.fma(x - mean, acc)).to_f64();
+        }
+        sums
+    }
+}
+
+/// `gx = scale * (g - first - (x - mean) * slope)`.
+pub(super) struct GradApply<'a, T> {
+    pub(super) g: &'a [T],
+    pub(super) x: &'a [T],
+    pub(super) gx: &'a mut [T],
+    pub(super) mean: T,
+    pub(super) scale: T,
+    pub(super) first: T,
+    pub(super) slope: T,
+}
+
+impl<T: Real> Kernel for GradApply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((gx, &g), &x) in self.gx.iter_mut().zip(self.g).zip(self.x) {
+            *gx = self.scale * (g - self.first - (x - self.mean) * self.slope);
+        }
+    }
+}

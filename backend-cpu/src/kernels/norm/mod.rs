@@ -1,0 +1,108 @@
+//! Normalizations and their gradients.
+//!
+//! [`rows`] normalizes contiguous rows with a weight for each element (layer and RMS norm); [`batch`] and
+//! [`group`] have one weight for each run of elements. Mean and variance take two passes, of which the first
+//! brings the data into cache, so no precision is lost to a mean far from zero. Sums over rows that threads
+//! share are kept in blocks of fixed extent and added in order.
+
+mod batch;
+mod group;
+mod rows;
+
+use gradus_tensor_core::op::{Norm, NormKind};
+use gradus_tensor_core::{Buffers, Meta, Outcome, View};
+
+use self::rows::Centre;
+use super::dense::{Dense, Output, finished, with_real};
+use crate::execute::Done;
+use crate::{Cpu, CpuBuffer};
+
+/// The operands and outputs of a forward pass.
+struct Forward<'a, T> {
+    eps: f64,
+    x: &'a [T],
+    weight: Option<&'a [T]>,
+    bias: Option<&'a [T]>,
+    y: &'a mut [T],
+    /// Of each row, channel or group.
+    mean: &'a mut [T],
+    variance: &'a mut [T],
+}
+
+/// The operands and outputs of a backward pass.
+struct Backward<'a, T> {
+    eps: f64,
+    g: &'a [T],
+    x: &'a [T],
+    mean: &'a [T],
+    variance: &'a [T],
+    weight: Option<&'a [T]>,
+    gx: &'a mut [T],
+    gweight: &'a mut [T],
+    /// Empty if there is none.
+    gbias: &'a mut [T],
+}
+
+/// `Op::Norm`; operands `x`, and optionally weight and bias.
+pub(crate) fn norm(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Done {
+    let shape = &out[0].shape;
+    with_real!(out[0].dtype, T => {
+        let operand = |i: usize| inputs.get(i).map(|view| Dense::<T>::new(cpu, view)).transpose();
+        let (x, weight, bias) = (Dense::<T>::new(cpu, &inputs[0])?, operand(1)?, operand(2)?);
+        let mut y = Output::<T>::new(cpu, &out[0])?;
+        let (mut mean, mut variance) = (Output::<T>::new(cpu, &out[1])?, Output::<T>::new(cpu, &out[2])?);
+        let job = Forward {
+            eps: op.eps,
+            x: &x,
+            weight: weight.as_deref(),
+            bias: bias.as_deref(),
+            y: y.slice(),
+            mean: mean.slice(),
+            variance: variance.slice(),
+        };
+        match op.kind {
+            NormKind::Layer { .. } => rows::forward(cpu, Centre::Mean, job),
+            NormKind::Rms { .. } => rows::forward(cpu, Centre::Zero, job),
+            NormKind::Batch => batch::forward(cpu, shape, job)?,
+            NormKind::Group { groups } => group::forward(cpu, shape, groups, job),
+        }
+        finished([y.finish(cpu)?, mean.finish(cpu)?, variance.finish(cpu)?])
+    })
+}
+
+/// `Op::NormGrad`; operands `g`, `x`, `mean`, `variance` and optionally the weight.
+pub(crate) fn norm_grad(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Done {
+    let shape = &out[0].shape;
+    with_real!(out[0].dtype, T => {
+        let operand = |i: usize| Dense::<T>::new(cpu, &inputs[i]);
+        let (g, x, mean, variance) = (operand(0)?, operand(1)?, operand(2)?, operand(3)?);
+        let weight = if inputs.len() > 4 { Some(operand(4)?) } else { None };
+        let mut gx = Output::<T>::new(cpu, &out[0])?;
+        let mut gweight = Output::<T>::new(cpu, &out[1])?;
+        let mut gbias = out.get(2).map(|meta| Output::<T>::new(cpu, meta)).transpose()?;
+        let job = Backward {
+            eps: op.eps,
+            g: &g,
+            x: &x,
+            mean: &mean,
+            variance: &variance,
+            weight: weight.as_deref(),
+            gx: gx.slice(),
+            gweight: gweight.slice(),
+            gbias: gbias.as_mut().map_or(&mut [], Output::slice),
+        };
+        match op.kind {
+            NormKind::Layer { .. } => rows::backward(cpu, Centre::Mean, job)?,
+            NormKind::Rms { .. } => rows::backward(cpu, Centre::Zero, job)?,
+            NormKind::Batch => batch::backward(cpu, shape, job)?,
+            NormKind::Group { groups } => group::backward(cpu, shape, groups, job)?,
+        }
+        let mut buffers = Buffers::<CpuBuffer>::new();
+        buffers.push(gx.finish(cpu)?);
+        buffers.push(gweight.finish(cpu)?);
+        if let Some(gbias) = gbias {
+            buffers.push(gbias.finish(cpu)?);
+        }
+        Ok(Outcome::Done(buffers))
+    })
+}

@@ -1,0 +1,166 @@
+//! Layer and RMS norm: contiguous rows, a weight and a bias for each element of a row.
+
+use gradus_tensor_core::Result;
+
+use super::{Backward, Forward};
+use crate::Cpu;
+use crate::kernels::dense::{Parts, Real, Scratch};
+use crate::kernels::real::{reduce, sum, sum2};
+use crate::level::Kernel;
+
+/// What an element costs, as `Cpu::for_chunks` counts it.
+const COST: usize = 3;
+/// Rows are summed in this many blocks for the gradients of weight and bias.
+const BLOCKS: usize = 32;
+
+/// What is subtracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Centre {
+    /// The mean: layer norm.
+    Mean,
+    /// Nothing: RMS norm.
+    Zero,
+}
+
+pub(super) fn forward<T: Real>(cpu: &Cpu, centre: Centre, job: Forward<'_, T>) {
+    let Forward { eps, x, weight, bias, y, mean, variance } = job;
+    if x.is_empty() {
+        // Of nothing, mean and variance are 0/0.
+        mean.fill(if centre == Centre::Mean { T::of(f64::NAN) } else { T::ZERO });
+        variance.fill(T::of(f64::NAN));
+        return;
+    }
+    let n = x.len() / mean.len();
+    let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
+    cpu.for_chunks(x.len() / n, n * COST, |rows| {
+        let range = rows.start * n..rows.end * n;
+        // SAFETY: chunks of rows are disjoint.
+        let (y, mean, variance) =
+            unsafe { (ys.part(range.clone()), means.part(rows.clone()), variances.part(rows.clone())) };
+        cpu.level().run(Rows { centre, eps, n, weight, bias, x: &x[range], y, mean, variance });
+    });
+}
+
+struct Rows<'a, T> {
+    centre: Centre,
+    eps: f64,
+    n: usize,
+    x: &'a [T],
+    weight: Option<&'a [T]>,
+    bias: Option<&'a [T]>,
+    y: &'a mut [T],
+    mean: &'a mut [T],
+    variance: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Rows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let n = self.n;
+        let share = T::of(1.0 / n as f64);
+        for (i, (x, y)) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)).enumerate() {
+            let mean = if self.centre == Centre::Mean { sum(x) * share } else { T::ZERO };
+            let variance = reduce(x, T::ZERO, |v| (v - mean) * (v - mean), |a, b| a + b) * share;
+            self.mean[i] = mean;
+            self.variance[i] = variance;
+            let scale = T::ONE / (variance + T::of(self.eps)).sqrt();
+            match (self.weight, self.bias) {
+                (None, None) => {
+                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * scale);
+                }
+                (Some(w), None) => {
+                    y.iter_mut().zip(x).zip(w).for_each(|((y, &x), &w)| *y = (x - mean) * scale * w);
+                }
+                (None, Some(b)) => {
+                    y.iter_mut().zip(x).zip(b).for_each(|((y, &x), &b)| *y = (x - mean) * scale + b);
+                }
+                (Some(w), Some(b)) => {
+                    for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                        *y = ((x - mean) * scale).fma(w, b);
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn backward<T: Real>(cpu: &Cpu, centre: Centre, job: Backward<'_, T>) -> Result<()> {
+    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
+    if x.is_empty() {
+        gweight.fill(T::ZERO);
+        gbias.fill(T::ZERO);
+        return Ok(());
+    }
+    let n = x.len() / mean.len();
+    let rows = mean.len();
+    let block = rows.div_ceil(BLOCKS);
+    let blocks = rows.div_ceil(block);
+    let mut partial = Scratch::new(cpu, blocks * 2 * n)?;
+    let partial = partial.slice();
+    {
+        let (gxs, sums) = (Parts::new(gx), Parts::new(partial));
+        cpu.for_blocks(rows, block, 2 * n * COST, |b, rows| {
+            let range = rows.start * n..rows.end * n;
+            // SAFETY: blocks of rows are disjoint.
+            let (gx, sums) = unsafe { (gxs.part(range.clone()), sums.part(b * 2 * n..(b + 1) * 2 * n)) };
+            let (gweight, gbias) = sums.split_at_mut(n);
+            let (mean, variance) = (&mean[rows.clone()], &variance[rows]);
+            let (g, x) = (&g[range.clone()], &x[range]);
+            cpu.level().run(GradRows { centre, eps, g, x, mean, variance, weight, gx, gweight, gbias });
+        });
+    }
+    gweight.fill(T::ZERO);
+    gbias.fill(T::ZERO);
+    for sums in partial.chunks_exact(2 * n) {
+        gweight.iter_mut().zip(&sums[..n]).for_each(|(to, &from)| *to += from);
+        gbias.iter_mut().zip(&sums[n..]).for_each(|(to, &from)| *to += from);
+    }
+    Ok(())
+}
+
+struct GradRows<'a, T> {
+    centre: Centre,
+    eps: f64,
+    g: &'a [T],
+    x: &'a [T],
+    mean: &'a [T],
+    variance: &'a [T],
+    weight: Option<&'a [T]>,
+    gx: &'a mut [T],
+    gweight: &'a mut [T],
+    gbias: &'a mut [T],
+}
+
+impl<T: Real> Kernel for GradRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let n = self.gweight.len();
+        let share = T::of(1.0 / n as f64);
+        self.gweight.fill(T::ZERO);
+        self.gbias.fill(T::ZERO);
+        let rows = self.g.chunks_exact(n).zip(self.x.chunks_exact(n)).zip(self.gx.chunks_exact_mut(n));
+        for (i, ((g, x), gx)) in rows.enumerate() {
+            let mean = if self.centre == Centre::Mean { self.mean[i] } else { T::ZERO };
+            let scale = T::ONE / (self.variance[i] + T::of(self.eps)).sqrt();
+            // `gx` first holds the gradient of the normalized value.
+            let columns = self.gweight.iter_mut().zip(self.gbias.iter_mut());
+            for ((&g, &x), (gweight, gbias)) in g.iter().zip(x).zip(columns) {
+                *gweight = ((x - mean) * scale).fma(g, *gweight);
+                *gbias = *gbias + g;
+            }
+            match self.weight {
+                Some(w) => gx.iter_mut().zip(g).zip(w).for_each(|((gx, &g), &w)| *gx = g * w),
+                None => gx.copy_from_slice(g),
+            }
+            let first = if self.centre == Centre::Mean { sum(gx) * share } else { T::ZERO };
+            let second = sum2(gx, x, |acc, g, x| g.fma((x - mean) * scale, acc)) * share;
+            for (gx, &x) in gx.iter_mut().zip(x) {
+                *gx = scale * (*gx - first - (x - mean) * scale * second);
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Kernels of composite ops, against the op's decomposition on the reference backend in double precision, with
+//! operands of every float dtype and layout, and shapes that reach every way of cutting the work.
+
+mod attention;
+mod common;
+mod conv;
+mod matmul;
+mod norm;
+mod pool;
+mod softmax;

@@ -1,0 +1,72 @@
+//! Matrix products.
+
+use gradus_tensor_core::{DType, Op};
+
+use crate::common::{Devices, LIES, Lie, Operand, check};
+
+#[test]
+fn products_of_any_layout_dtype_and_shape_are_right() {
+    let devices = Devices::new();
+    let shapes: [(&[usize], &[usize]); 7] = [
+        (&[1, 1], &[1, 1]),
+        (&[3, 5], &[5, 2]),
+        (&[1, 70], &[70, 33]),
+        (&[33, 70], &[70, 1]),
+        (&[2, 3, 4, 5], &[2, 3, 5, 6]),
+        (&[3, 0], &[0, 4]),
+        (&[0, 3, 4], &[0, 4, 5]),
+    ];
+    for dtype in DType::FLOATS {
+        for (a, b) in shapes {
+            for (i, (la, lb)) in LIES.iter().flat_map(|a| LIES.map(|b| (*a, b))).enumerate() {
+                let operands = [Operand::random(a, dtype, la, i as u64), Operand::random(b, dtype, lb, 99)];
+                check(&devices, &Op::MatMul, &operands, dtype);
+            }
+        }
+    }
+}
+
+#[test]
+fn products_that_are_cut_for_threads_are_right_in_every_tile() {
+    let devices = Devices::new();
+    for (m, n, k) in [(130, 517, 150), (1, 3000, 700), (2000, 3, 300), (9, 1000, 300)] {
+        for (la, lb) in [(Lie::Contiguous, Lie::Transposed), (Lie::Flipped, Lie::Contiguous)] {
+            let a = Operand::random(&[m, k], DType::F32, la, 1);
+            let b = Operand::random(&[k, n], DType::F32, lb, 2);
+            check(&devices, &Op::MatMul, &[a, b], DType::F32);
+        }
+    }
+}
+
+#[test]
+fn integers_wrap() {
+    let devices = Devices::new();
+    for dtype in [DType::I64, DType::I32, DType::U8] {
+        let big = |u: f64| (u * 250.0).floor();
+        let a = Operand::map(&[2, 7, 30], dtype, Lie::Transposed, 1, big);
+        let b = Operand::map(&[2, 30, 9], dtype, Lie::Flipped, 2, big);
+        check(&devices, &Op::MatMul, &[a, b], dtype);
+    }
+}
+
+#[test]
+fn linear_is_a_product_with_the_transposed_weight_and_a_bias() {
+    let devices = Devices::new();
+    let shapes: [(&[usize], usize); 6] =
+        [(&[5], 3), (&[4, 6], 7), (&[2, 3, 5], 4), (&[0, 5], 3), (&[130, 200], 300), (&[3, 0], 2)];
+    for dtype in DType::FLOATS {
+        for (x, out) in shapes {
+            for lie in LIES {
+                let x = Operand::random(x, dtype, lie, 1);
+                let w = Operand::random(&[out, x_features(&x)], dtype, lie, 2);
+                let b = Operand::random(&[out], dtype, lie, 3);
+                check(&devices, &Op::Linear, &[x.clone(), w.clone()], dtype);
+                check(&devices, &Op::Linear, &[x, w, b], dtype);
+            }
+        }
+    }
+}
+
+fn x_features(x: &Operand) -> usize {
+    x.dims().last().copied().unwrap_or(0)
+}

@@ -1,0 +1,68 @@
+//! Normalizations.
+
+use gradus_tensor_core::op::{Norm, NormKind};
+use gradus_tensor_core::{DType, Op};
+
+use crate::common::{Devices, LIES, Lie, Operand, check, check_within, run, tolerance};
+
+fn cases() -> Vec<(NormKind, &'static [usize])> {
+    vec![
+        (NormKind::Layer { dims: 1 }, &[3, 4, 37]),
+        (NormKind::Layer { dims: 2 }, &[100, 5, 7]),
+        (NormKind::Layer { dims: 1 }, &[0, 5]),
+        (NormKind::Rms { dims: 1 }, &[40, 70]),
+        (NormKind::Rms { dims: 2 }, &[3, 2, 3]),
+        (NormKind::Batch, &[30, 5]),
+        (NormKind::Batch, &[4, 3, 3, 5]),
+        (NormKind::Batch, &[3, 6, 80, 70]),
+        (NormKind::Batch, &[2, 0, 3]),
+        (NormKind::Group { groups: 2 }, &[3, 4]),
+        (NormKind::Group { groups: 3 }, &[4, 6, 5, 9]),
+        (NormKind::Group { groups: 1 }, &[2, 3, 90, 80]),
+    ]
+}
+
+#[test]
+fn norms_and_their_gradients_are_right() {
+    let devices = Devices::new();
+    for dtype in DType::FLOATS {
+        for (kind, dims) in cases() {
+            for lie in LIES {
+                let op = Norm { kind, eps: 1e-5 };
+                let rms = matches!(kind, NormKind::Rms { .. });
+                let x = Operand::map(dims, dtype, lie, 1, |u| 3.0 * u - 1.0);
+                let affine = match kind {
+                    NormKind::Layer { dims: n } | NormKind::Rms { dims: n } => &dims[dims.len() - n..],
+                    _ => &dims[1..2],
+                };
+                let (w, b) = (Operand::random(affine, dtype, lie, 2), Operand::random(affine, dtype, lie, 3));
+                let mut operands = vec![x.clone()];
+                check(&devices, &Op::Norm(op), &operands, dtype);
+                operands.push(w.clone());
+                check(&devices, &Op::Norm(op), &operands, dtype);
+                if !rms {
+                    operands.push(b);
+                    check(&devices, &Op::Norm(op), &operands, dtype);
+                }
+                let outputs = run(&devices, &Op::Norm(op), &operands);
+                let g = Operand::random(dims, dtype, lie, 4);
+                let mut operands = vec![g, x, outputs[1].clone(), outputs[2].clone()];
+                // A broadcast batch has no variance: differences of large numbers.
+                let tolerance = tolerance(dtype) * if lie == Lie::Broadcast { 1000.0 } else { 4.0 };
+                check_within(&devices, &Op::NormGrad(op), &operands, tolerance);
+                operands.push(w);
+                check_within(&devices, &Op::NormGrad(op), &operands, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_mean_costs_no_precision_of_the_variance() {
+    let devices = Devices::new();
+    for (kind, dims) in [(NormKind::Batch, [16, 2, 512]), (NormKind::Layer { dims: 1 }, [2, 3, 4096])] {
+        // Multiples of 2^-8, so that the values themselves are exact in f32.
+        let x = Operand::map(&dims, DType::F32, Lie::Contiguous, 7, |u| 1000.0 + (u * 256.0).floor() / 256.0);
+        check_within(&devices, &Op::Norm(Norm { kind, eps: 0.0 }), &[x], 1e-4);
+    }
+}
