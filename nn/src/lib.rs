@@ -82,4 +82,5 @@ pub use module::{Func, Module, Within};
 pub use param::Param;
 pub use parameters::Parameters;
 pub use state_dict::{LoadReport, StateDict};
+pub use tree::matches as matches_name;
 pub use visitor::{PathName, Visitor, VisitorMut};

@@ -10,7 +10,7 @@ use gradus_tensor_core::{DType, Error, Result, Tensor};
 use crate::visitor::PathName;
 use crate::{Buffer, Mode, Param, Visitor, VisitorMut};
 
-pub(crate) use pattern::matches;
+pub use pattern::matches;
 
 type OnParam<'a> = &'a mut dyn FnMut(&str, &Param) -> Result<()>;
 type OnBuffer<'a> = &'a mut dyn FnMut(&str, &Buffer) -> Result<()>;

@@ -1,7 +1,7 @@
 //! Patterns of names.
 
-/// Whether a name matches a pattern, in which `*` stands for any characters and `?` for one.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+/// Whether a dotted name matches a pattern, in which `*` stands for any characters (dots too) and `?` for one.
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     // Where the last star is, and how much of the name it has taken: only that star ever needs to take more.
