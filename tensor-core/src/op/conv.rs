@@ -170,7 +170,8 @@ fn spatial(n: usize, channels: usize, size: &[usize]) -> Result<Shape> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
     /// The largest element (padding never wins, NaN always does). A second output, `i64`, says at which
-    /// flat spatial position of the input it was; the first among equals.
+    /// flat spatial position of the input it was; the first among equals. A window that holds nothing but
+    /// padding (wide dilation allows one) gives -inf and -1, which takes no gradient.
     Max,
     /// The mean.
     Average {
@@ -223,7 +224,7 @@ impl Pool {
                 ));
             };
             let reach = l * (k - 1) + 1;
-            if self.ceil_mode && (size[d] + 2 * p - reach) % s != 0 && n * s < size[d] + p {
+            if self.ceil_mode && !(size[d] + 2 * p - reach).is_multiple_of(s) && n * s < size[d] + p {
                 n += 1;
             }
             out[d] = n;

@@ -20,6 +20,8 @@ pub struct Case {
     pub second_order: bool,
     #[serde(default)]
     pub views: BTreeMap<usize, Vec<Params>>,
+    #[serde(default)]
+    pub steps: usize,
 }
 
 /// An op's parameters.
@@ -59,6 +61,10 @@ impl Params {
 
     pub fn ints(&self, key: &str) -> Vec<i64> {
         self.get(key).as_array().expect("an array").iter().map(|v| v.as_i64().expect("an integer")).collect()
+    }
+
+    pub fn numbers(&self, key: &str) -> Vec<f64> {
+        self.get(key).as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number")).collect()
     }
 
     pub fn sizes(&self, key: &str) -> Vec<usize> {

@@ -114,7 +114,7 @@ fn tolerance(dtype: DType) -> (f64, f64) {
 }
 
 /// Compares shape, dtype and values; NaN equals NaN.
-fn same(case: &Case, what: &str, found: &Tensor, expected: &Tensor) -> Result<(), String> {
+pub fn same(case: &Case, what: &str, found: &Tensor, expected: &Tensor) -> Result<(), String> {
     if found.meta() != expected.meta() {
         return Err(format!("{what} is {}, expected {}", found.meta(), expected.meta()));
     }

@@ -7,9 +7,11 @@ mod cases;
 mod check;
 mod ops;
 mod promotion;
+mod steps;
 
 pub use check::family;
 pub use promotion::promotion;
+pub use steps::optimizer_steps;
 
 /// Cases that are not compared, by the beginning of their names, and why. What is here without need fails too.
 const SKIPPED: &[(&str, &str)] = &[
@@ -72,6 +74,11 @@ macro_rules! families {
         #[test]
         fn dtypes_promote_as_in_pytorch() {
             golden::promotion(&$device);
+        }
+
+        #[test]
+        fn steps_of_optimizers_are_pytorchs() {
+            golden::optimizer_steps(&$device);
         }
     };
     ($device:expr; $($test:ident => $family:literal,)*) => {$(
