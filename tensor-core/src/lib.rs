@@ -14,12 +14,14 @@
 //!
 //! This crate holds no kernels. Pair it with a backend:
 //!
-//! ```ignore
-//! use gradus_tensor_core::{DType, Result, Tensor};
+//! ```
+//! use gradus_tensor_core::{Result, Tensor};
+//! # fn main() -> Result<()> {
 //! let device = gradus_backend_cpu::Cpu::device();
 //! let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [2, 2], &device)?;
 //! let y = (&x * &x.t()?)?.sum(1)?;
 //! assert_eq!(y.to_vec::<f32>()?, [7.0, 22.0]);
+//! # Ok(()) }
 //! ```
 //!
 //! Features: `safetensors` and `npy` add readers and writers of those formats.

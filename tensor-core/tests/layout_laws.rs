@@ -137,7 +137,12 @@ impl Chain {
         let (layout, at) = (&self.layout, &self.model.at);
         let simple = layout.simplified();
         assert_eq!(&simple.positions().collect::<Vec<_>>(), at);
-        assert!(simple.rank() <= layout.rank());
+        if !at.is_empty() {
+            assert!(!simple.shape().contains(&1), "{layout:?} leaves an axis of size 1");
+            let joins =
+                |a: usize| simple.strides()[a - 1] == simple.strides()[a] * simple.shape()[a] as isize;
+            assert!(!(1..simple.rank()).any(joins), "{simple:?} can be simpler");
+        }
         let runs = layout.runs();
         let run =
             |start: usize| (0..runs.len).map(move |i| (start as isize + i as isize * runs.stride) as usize);

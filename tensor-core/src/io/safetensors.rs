@@ -3,6 +3,21 @@
 //! The bytes depend only on the tensors, their names and the metadata: tensors are ordered as the reference
 //! implementation orders them, by alignment, then by name. Tensors are downloaded, written, read and uploaded
 //! one at a time, so the host never holds more than the largest one twice.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use gradus_tensor_core::{DType, Result, Tensor, io::safetensors};
+//! # fn main() -> Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! let device = gradus_backend_cpu::Cpu::device();
+//! let path = dir.path().join("model.safetensors");
+//! let weight = Tensor::ones([2, 3], DType::F32, &device)?;
+//! let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+//! safetensors::save(&path, [("layer.weight", &weight)], &metadata)?;
+//! assert_eq!(safetensors::load(&path, &device)?["layer.weight"].dims(), [2, 3]);
+//! assert_eq!(safetensors::read_metadata(&path)?, metadata);
+//! # Ok(()) }
+//! ```
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -19,6 +19,14 @@ fn random(
 impl Tensor {
     /// A tensor of one value, in that dtype.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::full(2.5, [2, 2], DType::F32, &device)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [2.5; 4]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Memory runs out.
     pub fn full(
@@ -74,6 +82,13 @@ impl Tensor {
 
     /// `start`, `start + 1`, … below `end`.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// assert_eq!(Tensor::arange(2, 5, DType::I64, &device)?.to_vec::<i64>()?, [2, 3, 4]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The dtype is bool or memory runs out.
     pub fn arange(start: i64, end: i64, dtype: DType, device: &Device) -> Result<Self> {
@@ -83,6 +98,13 @@ impl Tensor {
     }
 
     /// `n` evenly spaced numbers from `start` to `end`, both included.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// assert_eq!(Tensor::linspace(0.0, 1.0, 5, DType::F32, &device)?.to_vec::<f32>()?, [0.0, 0.25, 0.5, 0.75, 1.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The dtype is not a float, or memory runs out.
@@ -97,6 +119,13 @@ impl Tensor {
 
     /// The identity matrix of size `n`.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// assert_eq!(Tensor::eye(2, DType::F32, &device)?.to_vec::<f32>()?, [1.0, 0.0, 0.0, 1.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Memory runs out.
     pub fn eye(n: usize, dtype: DType, device: &Device) -> Result<Self> {
@@ -105,6 +134,17 @@ impl Tensor {
     }
 
     /// Standard normal numbers from the calling thread's ambient generator ([`crate::rng`]).
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// rng::manual_seed(7);
+    /// let x = Tensor::randn([4], DType::F32, &device)?;
+    /// rng::manual_seed(7);
+    /// let again = Tensor::randn([4], DType::F32, &device)?;
+    /// assert_eq!(x.to_vec::<f32>()?, again.to_vec::<f32>()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The dtype is not a float, or memory runs out.

@@ -149,6 +149,17 @@ impl Tensor {
 
     /// `self += other`, in place; `other` is broadcast and cast to this tensor's shape and dtype.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let mut x = Tensor::zeros([3], DType::F32, &device)?;
+    /// let before = x.clone();
+    /// x.add_assign(1.5)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [1.5; 3]);
+    /// assert_eq!(before.to_vec::<f32>()?, [0.0; 3]); // a clone is a value of its own
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Shapes do not broadcast to this one's.
     pub fn add_assign<'a>(&mut self, other: impl Into<Operand<'a>>) -> Result<()> {
@@ -190,6 +201,15 @@ impl Tensor {
     }
 
     /// Overwrites `source`'s extent along an axis from `start`.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let mut x = Tensor::zeros([4], DType::I64, &device)?;
+    /// x.narrow_assign(0, 1, &Tensor::from_vec(vec![7i64, 8], 2, &device)?)?;
+    /// assert_eq!(x.to_vec::<i64>()?, [0, 7, 8, 0]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The axis or the range is out of range, or the shapes differ elsewhere.

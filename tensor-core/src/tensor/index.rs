@@ -15,6 +15,15 @@ impl Tensor {
     /// `out[i][j][k] = self[i][index[i][j][k]][k]` for axis 1. `index` (`i64`) has this tensor's rank and, except
     /// on the axis, at most its size; the result has the shape of `index`.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [2, 2], &device)?;
+    /// let index = Tensor::from_vec(vec![1i64, 0], [2, 1], &device)?;
+    /// assert_eq!(x.gather(1, &index)?.to_vec::<f32>()?, [2.0, 3.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Shapes do not fit, the index is not `i64`, or an index is out of range.
     pub fn gather(&self, axis: impl Axis, index: &Tensor) -> Result<Tensor> {
@@ -55,6 +64,15 @@ impl Tensor {
 
     /// Positions of an axis picked by a vector of indices (`i64`); an embedding lookup on axis 0.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 6, DType::I64, &device)?.reshape([3, 2])?;
+    /// let rows = Tensor::from_vec(vec![2i64, 0], 2, &device)?;
+    /// assert_eq!(x.index_select(0, &rows)?.to_vec::<i64>()?, [4, 5, 0, 1]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The index is not an `i64` vector, or an index is out of range.
     pub fn index_select(&self, axis: impl Axis, index: &Tensor) -> Result<Tensor> {
@@ -86,6 +104,14 @@ impl Tensor {
 
     /// For class labels (`i64`) of any shape, vectors of `classes` numbers that are 1 at the label.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let labels = Tensor::from_vec(vec![2i64, 0], 2, &device)?;
+    /// assert_eq!(labels.one_hot(3, DType::F32)?.to_vec::<f32>()?, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The labels are not `i64`, or memory runs out. A label out of range gives a vector of zeros.
     pub fn one_hot(&self, classes: usize, dtype: DType) -> Result<Tensor> {
@@ -97,6 +123,14 @@ impl Tensor {
     }
 
     /// Tensors joined along an existing axis; dtypes promote.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let (a, b) = (Tensor::ones([1, 2], DType::F32, &device)?, Tensor::zeros([2, 2], DType::F32, &device)?);
+    /// assert_eq!(Tensor::cat(&[&a, &b], 0)?.to_vec::<f32>()?, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// There are none, or shapes differ on another axis.
@@ -110,6 +144,14 @@ impl Tensor {
 
     /// Tensors of one shape joined along a new axis.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let (a, b) = (Tensor::arange(0, 2, DType::I64, &device)?, Tensor::arange(5, 7, DType::I64, &device)?);
+    /// assert_eq!(Tensor::stack(&[&a, &b], 1)?.to_string(), "[[0 5]\n [1 6]]");
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// There are none, or shapes differ.
     pub fn stack(tensors: &[&Tensor], axis: impl Axis) -> Result<Tensor> {
@@ -121,6 +163,14 @@ impl Tensor {
 
     /// The tensor with `value` before and after it: `pads` gives (before, after) for the last axes, the
     /// first entry for the first of them.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(1, 4, DType::I64, &device)?;
+    /// assert_eq!(x.pad(&[(1, 2)], 0)?.to_vec::<i64>()?, [0, 1, 2, 3, 0, 0]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// There are more entries than axes, or memory runs out.
@@ -212,7 +262,7 @@ impl Tensor {
     /// # Errors
     /// The rank is below 2.
     pub fn triu(&self, diagonal: isize) -> Result<Tensor> {
-        self.lower_triangle("triu", diagonal - 1)?.where_(&self.zeros_like()?, self)
+        self.lower_triangle("triu", diagonal.saturating_sub(1))?.where_(&self.zeros_like()?, self)
     }
 
     /// The elements where a bool mask of the same shape is true, as a vector. Looks at the mask's values, so

@@ -22,6 +22,41 @@ use crate::{DType, Device, Error, HostArray, HostElement, IntoShape, Layout, Met
 ///
 /// Shape, dtype and device are run-time values. Every fallible method returns a [`Result`]; operators on
 /// references do too: `(&x * &y)?`.
+///
+/// ```
+/// use gradus_tensor_core::{DType, Result, Tensor};
+/// # fn main() -> Result<()> {
+/// let device = gradus_backend_cpu::Cpu::device();
+/// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3], &device)?;
+///
+/// // Views share the buffer; nothing is copied.
+/// let column = x.narrow(1, 0, 1)?;
+/// assert_eq!((column.dims(), column.layout().strides()), (&[2, 1][..], &[3, 1][..]));
+///
+/// // Arithmetic broadcasts, aligned at the last axis; dtypes promote.
+/// let centred = (&x - &x.mean_keepdim(1)?)?;
+/// assert_eq!(centred.to_vec::<f32>()?, [-1.0, 0.0, 1.0, -1.0, 0.0, 1.0]);
+/// let rows = Tensor::arange(0, 2, DType::I64, &device)?.unsqueeze(1)?;
+/// assert_eq!((&x + &rows)?.dtype(), DType::F32);
+///
+/// // Matrix products, and what networks need.
+/// assert_eq!(x.matmul(&x.t()?)?.to_vec::<f32>()?, [14.0, 32.0, 32.0, 77.0]);
+/// assert_eq!(x.softmax(-1)?.sum(-1)?.round()?.to_vec::<f32>()?, [1.0, 1.0]);
+/// let positive = centred.relu()?;
+///
+/// // Choosing by a condition, and reducing over one axis, several, or all.
+/// let large = x.gt(2.5)?;
+/// assert_eq!(large.where_(&x, &positive)?.amax(0)?.to_vec::<f32>()?, [4.0, 5.0, 6.0]);
+/// assert_eq!(x.sum(..)?.item::<f32>()?, 21.0);
+///
+/// // Shapes that do not fit are errors that say so.
+/// let error = x.matmul(&x).unwrap_err().to_string();
+/// assert!(error.contains("[2, 3]"), "{error}");
+///
+/// // Printed as NumPy prints.
+/// assert_eq!(x.to_string(), "[[1. 2. 3.]\n [4. 5. 6.]]");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Tensor {
     pub(crate) buffer: Erased,
@@ -34,6 +69,15 @@ pub struct Tensor {
 
 impl Tensor {
     /// A tensor of these elements in row-major order.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3], &device)?;
+    /// assert_eq!((x.dims(), x.dtype()), (&[2, 3][..], DType::F32));
+    /// assert!(Tensor::from_vec(vec![1i64, 2, 3], [2, 2], &device).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// Their number is not that of the shape, or memory runs out.
@@ -62,6 +106,14 @@ impl Tensor {
     }
 
     /// The size of one dimension; negative axes count from the last.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::zeros([2, 3], DType::F32, &device)?;
+    /// assert_eq!((x.dim(0)?, x.dim(-1)?), (2, 3));
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The axis is out of range.
@@ -154,6 +206,15 @@ impl Tensor {
 
     /// This tensor, contiguous: itself if its elements are in row-major order without gaps, a copy otherwise.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 6, DType::I64, &device)?.reshape([2, 3])?.t()?;
+    /// assert!(!x.layout().is_contiguous());
+    /// assert!(x.contiguous()?.layout().is_contiguous());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Memory runs out.
     pub fn contiguous(&self) -> Result<Tensor> {
@@ -169,6 +230,15 @@ impl Tensor {
     }
 
     /// The tensor in another dtype; itself if it has it already.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::from_vec(vec![-1.7f32, 0.0, 2.9], 3, &device)?;
+    /// assert_eq!(x.cast(DType::I64)?.to_vec::<i64>()?, [-1, 0, 2]);
+    /// assert_eq!(x.cast(DType::Bool)?.to_vec::<bool>()?, [true, false, true]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// Memory runs out.
@@ -214,6 +284,15 @@ impl Tensor {
 
     /// The elements in row-major order, converted to `T` if the dtype differs.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 3, DType::F32, &device)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [0.0, 1.0, 2.0]);
+    /// assert_eq!(x.to_vec::<i64>()?, [0, 1, 2]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The device fails.
     pub fn to_vec<T: HostElement>(&self) -> Result<Vec<T>> {
@@ -226,6 +305,14 @@ impl Tensor {
     }
 
     /// The only element, converted to `T` if the dtype differs.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let loss = Tensor::from_vec(vec![1.0f32, 3.0], 2, &device)?.mean_all()?;
+    /// assert_eq!(loss.item::<f32>()?, 2.0);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// There is not exactly one element, or the device fails.

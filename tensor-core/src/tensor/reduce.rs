@@ -27,6 +27,16 @@ impl Tensor {
 
     /// The mean over axes. Integers and bools are averaged as `f32`; the mean of nothing is NaN.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 6, DType::F32, &device)?.reshape([2, 3])?;
+    /// assert_eq!(x.mean(1)?.to_vec::<f32>()?, [1.0, 4.0]);
+    /// assert_eq!(x.mean([0, -1])?.item::<f32>()?, 2.5);
+    /// assert_eq!(x.mean_keepdim(0)?.dims(), [1, 3]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// An axis is out of range.
     pub fn mean(&self, axes: impl IntoAxes) -> Result<Tensor> {
@@ -48,6 +58,14 @@ impl Tensor {
     }
 
     /// The variance over axes: `correction` 1 for the unbiased estimate, 0 for the biased one.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::from_vec(vec![1.0f64, 2.0, 3.0], 3, &device)?;
+    /// assert_eq!(x.var(0, 1)?.item::<f64>()?, 1.0);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// An axis is out of range.
@@ -118,6 +136,14 @@ impl Tensor {
 
     /// The position (`i64`) of the largest element along an axis; the first among equals.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let logits = Tensor::from_vec(vec![0.1f32, 0.7, 0.2, 0.9, 0.0, 0.1], [2, 3], &device)?;
+    /// assert_eq!(logits.argmax(-1)?.to_vec::<i64>()?, [1, 0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The axis is out of range or empty.
     pub fn argmax(&self, axis: impl Axis) -> Result<Tensor> {
@@ -139,6 +165,15 @@ impl Tensor {
 
     /// Values and positions (`i64`) sorted along an axis, stably; NaN counts as the largest.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let (values, positions) = Tensor::from_vec(vec![3i64, 1, 2], 3, &device)?.sort(0, false)?;
+    /// assert_eq!(values.to_vec::<i64>()?, [1, 2, 3]);
+    /// assert_eq!(positions.to_vec::<i64>()?, [1, 2, 0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The axis is out of range.
     pub fn sort(&self, axis: impl Axis, descending: bool) -> Result<(Tensor, Tensor)> {
@@ -159,6 +194,14 @@ impl Tensor {
     }
 
     /// The `k` largest elements along an axis, largest first, and their positions (`i64`).
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let (values, positions) = Tensor::from_vec(vec![3i64, 1, 5, 2], 4, &device)?.topk(2, 0)?;
+    /// assert_eq!((values.to_vec::<i64>()?, positions.to_vec::<i64>()?), (vec![5, 3], vec![2, 0]));
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The axis is out of range or has fewer than `k` elements.

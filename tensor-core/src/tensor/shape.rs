@@ -71,6 +71,16 @@ impl Tensor {
     /// The same elements in the same order under another shape. One dimension may be -1. A view where
     /// strides can express it, a copy otherwise.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 12, DType::I64, &device)?;
+    /// assert_eq!(x.reshape([3, 4])?.dims(), [3, 4]);
+    /// assert_eq!(x.reshape([2, -1, 2])?.dims(), [2, 3, 2]);
+    /// assert!(x.reshape([5, -1]).is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The number of elements differs.
     pub fn reshape(&self, dims: impl ReshapeDims) -> Result<Tensor> {
@@ -85,6 +95,14 @@ impl Tensor {
     }
 
     /// Merges axes `start..=end` into one.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let images = Tensor::zeros([8, 3, 4, 4], DType::F32, &device)?;
+    /// assert_eq!(images.flatten(1, -1)?.dims(), [8, 48]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// An axis is out of range or `start` lies after `end`.
@@ -116,6 +134,14 @@ impl Tensor {
 
     /// Axis `i` of the result is axis `order[i]` of this tensor.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let image = Tensor::zeros([3, 28, 32], DType::F32, &device)?;
+    /// assert_eq!(image.permute([1, 2, 0])?.dims(), [28, 32, 3]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `order` is not a permutation of all axes.
     pub fn permute<A: Axis>(&self, order: impl AsRef<[A]>) -> Result<Tensor> {
@@ -143,6 +169,14 @@ impl Tensor {
 
     /// Repeats axes of size 1, and new leading axes, up to a shape; no data is copied.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let row = Tensor::from_vec(vec![1i64, 2], [1, 2], &device)?;
+    /// assert_eq!(row.expand([3, 2])?.to_vec::<i64>()?, [1, 2, 1, 2, 1, 2]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// An axis has another size than 1 and the one asked for.
     pub fn expand(&self, shape: impl IntoShape) -> Result<Tensor> {
@@ -160,6 +194,14 @@ impl Tensor {
 
     /// Every `step`-th position of an axis from `start` up to, not including, `end`.
     ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 10, DType::I64, &device)?;
+    /// assert_eq!(x.slice(0, 1, 8, 3)?.to_vec::<i64>()?, [1, 4, 7]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The axis or the range is out of range, or `step` is 0.
     pub fn slice(&self, axis: impl Axis, start: usize, end: usize, step: usize) -> Result<Tensor> {
@@ -168,6 +210,14 @@ impl Tensor {
     }
 
     /// One position of an axis, which disappears.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 6, DType::I64, &device)?.reshape([2, 3])?;
+    /// assert_eq!(x.select(0, 1)?.to_vec::<i64>()?, [3, 4, 5]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The axis or the index is out of range.
@@ -190,6 +240,14 @@ impl Tensor {
 
     /// Sliding windows: `axis` becomes the number of windows, and a new last axis of `size` walks inside
     /// one. Windows start every `step`.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let x = Tensor::arange(0, 5, DType::I64, &device)?;
+    /// assert_eq!(x.unfold(0, 3, 1)?.to_string(), "[[0 1 2]\n [1 2 3]\n [2 3 4]]");
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The axis is out of range, `size` or `step` is 0, or no window fits.
@@ -251,6 +309,14 @@ impl Tensor {
     }
 
     /// The tensor cut along an axis into pieces of `size`; the last may be smaller.
+    ///
+    /// ```
+    /// # use gradus_tensor_core::*;
+    /// # let device = gradus_backend_cpu::Cpu::device();
+    /// let parts = Tensor::arange(0, 5, DType::I64, &device)?.split(2, 0)?;
+    /// assert_eq!(parts.iter().map(Tensor::numel).collect::<Vec<_>>(), [2, 2, 1]);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// The axis is out of range or `size` is 0.

@@ -2,6 +2,20 @@
 //!
 //! Reads versions 1 to 3, either byte order, C and Fortran order. Writes what NumPy itself writes for a
 //! C-ordered array. `bf16` has no name in this format: cast it to `f32` first.
+//!
+//! ```
+//! use gradus_tensor_core::{DType, Result, Tensor, io::npy};
+//! # fn main() -> Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! let device = gradus_backend_cpu::Cpu::device();
+//! let (one, many) = (dir.path().join("x.npy"), dir.path().join("all.npz"));
+//! let x = Tensor::arange(0, 6, DType::I64, &device)?.reshape([2, 3])?;
+//! npy::save(&one, &x)?; // numpy.load("x.npy")
+//! assert_eq!(npy::load(&one, &device)?.to_vec::<i64>()?, [0, 1, 2, 3, 4, 5]);
+//! npy::save_npz(&many, [("x", &x), ("transposed", &x.t()?)])?;
+//! assert_eq!(npy::load_npz(&many, &device)?["transposed"].dims(), [3, 2]);
+//! # Ok(()) }
+//! ```
 
 mod header;
 mod zipped;
