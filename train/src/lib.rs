@@ -1,4 +1,4 @@
-//! Everything around a training loop: progress, metrics, checkpoints, TensorBoard events and pictures.
+//! The training loop, and everything around it: progress, metrics, checkpoints, TensorBoard events and pictures.
 //!
 //! A training loop is short. What surrounds it decides whether a run of a week is worth something: that it
 //! goes on after a power cut, that it says what it did, and that its files are what they claim to be. Each
@@ -6,6 +6,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`trainer`] | the loop: a [`Trainer`] fits a model to data, and goes on where it was stopped |
 //! | [`checkpoint`] | one file with everything a run needs to go on; whole, or refused |
 //! | [`metrics`] | averages, accuracy, confusion, and `metrics.csv` |
 //! | [`tensorboard`] | event files that TensorBoard opens |
@@ -37,11 +38,14 @@
 pub mod atomic;
 pub mod checkpoint;
 mod error;
+mod float;
 pub mod interrupt;
 pub mod metrics;
 pub mod plot;
 pub mod progress;
 pub mod table;
 pub mod tensorboard;
+pub mod trainer;
 
 pub use error::{Error, Result};
+pub use trainer::Trainer;

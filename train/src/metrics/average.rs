@@ -7,11 +7,17 @@ use crate::{Error, Result};
 /// A running average of per-sample values, fed with the means of batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Average {
+    #[serde(with = "crate::float")]
     sum: f64,
     samples: u64,
 }
 
 impl Average {
+    /// The average of `samples` values whose sum is `sum`.
+    pub fn of(sum: f64, samples: usize) -> Self {
+        Self { sum, samples: samples as u64 }
+    }
+
     /// Adds the mean over a batch of `samples` samples. A mean that is not a number makes the average one
     /// that is not: a diverged run must show.
     pub fn add(&mut self, mean: f64, samples: usize) {

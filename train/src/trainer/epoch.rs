@@ -1,0 +1,101 @@
+//! The loop over batches.
+
+use gradus_autograd::detect_anomaly;
+use gradus_nn::Parameters;
+
+use super::evaluate::count;
+use super::group::{Group, loss_of};
+use super::loader::samples_before;
+use super::{Flow, Loader, Outcome, Place, Trainer};
+use crate::progress::{EpochProgress, Speed};
+use crate::{Error, Result};
+
+impl<M: Parameters, B> Trainer<M, B> {
+    /// Trains on the batches of the epoch that are left. The inner error says why not on all.
+    ///
+    /// The state changes only when an optimizer step is done, so it is always one to go on from.
+    pub(super) fn train_epoch(&mut self, train: &dyn Loader<Batch = B>) -> Result<Result<Speed, Outcome>> {
+        let (total, mut next) = (train.batches_per_epoch(), self.state.next_batch);
+        let mut progress = self.progress(train, next);
+        let mut group = Group::default();
+        for batch in train.batches(self.state.epoch, next)? {
+            let place =
+                Place { epoch: self.state.epoch, batch: next, step: self.state.step, evaluating: false };
+            self.backward(&batch?, &mut group, place)?;
+            next += 1;
+            if group.batches() < self.settings.accumulate && next < total {
+                continue;
+            }
+            self.update(std::mem::take(&mut group), place)?;
+            let samples = samples_before(train, next) - samples_before(train, self.state.next_batch);
+            self.state.next_batch = next;
+            self.state.keep_rng();
+            progress.advance(samples, &self.state.sums.values());
+
+            let flow = self.each_callback(None, |callback, run| callback.after_step(run))?;
+            self.state.keep_rng();
+            if self.settings.stop.is_requested() {
+                return Ok(Err(Outcome::Interrupted));
+            }
+            if flow == Flow::Stop {
+                return Ok(Err(Outcome::Stopped));
+            }
+            if self.settings.every_steps.is_some_and(|n| self.state.step % n == 0) {
+                self.save(false)?;
+            }
+        }
+        if next != total {
+            let message = format!("the epoch ended after {next} batches; it should have {total}");
+            return Err(Error::argument("Loader::batches", message));
+        }
+        Ok(Ok(progress.finish()))
+    }
+
+    fn progress(&self, train: &dyn Loader<Batch = B>, next: usize) -> EpochProgress {
+        let name = format!("epoch {}/{}", self.state.epoch + 1, self.settings.epochs);
+        let done = samples_before(train, next);
+        self.settings.progress.epoch_from(&name, done, samples_before(train, train.batches_per_epoch()))
+    }
+
+    /// Forward and backward pass of one batch.
+    fn backward(&self, batch: &B, group: &mut Group, place: Place) -> Result<()> {
+        let mut pass = || {
+            let output = (self.step)(&self.model, batch, &self.device)?;
+            let loss = loss_of(&output)?;
+            if loss.is_finite() {
+                count(&mut group.sums, loss, &output, &self.metrics)?;
+                group.add(output)?;
+            }
+            Ok(loss)
+        };
+        let done = if self.settings.detect_anomaly { detect_anomaly(pass) } else { pass() };
+        let loss: f64 = done.map_err(|source| Error::Step { place, source })?;
+        if loss.is_finite() { Ok(()) } else { Err(self.diverged(place, format!("the loss ({loss})"))) }
+    }
+
+    /// An optimizer step.
+    fn update(&mut self, group: Group, place: Place) -> Result<()> {
+        let failed = |source| Error::Step { place, source };
+        let (mut gradients, sums) = group.finish().map_err(failed)?;
+        let (rate, norm) =
+            self.drive.step(self.state.step, &mut self.model, &mut gradients).map_err(failed)?;
+        if let Some(norm) = norm.filter(|norm| !norm.is_finite()) {
+            return Err(self.diverged(place, format!("the norm of the gradients ({norm})")));
+        }
+        self.state.step += 1;
+        self.state.sums.merge(&sums);
+        self.last.loss = sums.loss.value();
+        self.last.gradient_norm = norm;
+        if let Some(output) = &mut self.output {
+            let values =
+                [("step/loss", self.last.loss), ("step/learning_rate", Some(rate)), ("step/gradient_norm", norm)];
+            output.record(self.state.step, &values)?;
+        }
+        Ok(())
+    }
+
+    fn diverged(&self, place: Place, what: String) -> Error {
+        let checkpoint = self.output.as_ref().and_then(|output| output.last.clone());
+        Error::NotFinite { place, what, checkpoint }
+    }
+}
