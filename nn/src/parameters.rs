@@ -153,7 +153,7 @@ pub trait Parameters {
     /// Names are missing or left over, or shapes differ: the error lists them all, with the nearest names.
     /// Then nothing was changed.
     fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
-        let report = tree::compare(state, |walk| self.visit(walk));
+        let report = tree::compare(state, |walk| self.visit(walk))?;
         report.check_strict()?;
         tree::load(state, |walk| self.visit_mut(walk))
     }
@@ -163,7 +163,7 @@ pub trait Parameters {
     /// # Errors
     /// Something under the same name has another shape. Then nothing was changed.
     fn load_state_dict_partial(&mut self, state: &StateDict) -> Result<LoadReport> {
-        let report = tree::compare(state, |walk| self.visit(walk));
+        let report = tree::compare(state, |walk| self.visit(walk))?;
         report.check_shapes()?;
         tree::load(state, |walk| self.visit_mut(walk))?;
         Ok(report)

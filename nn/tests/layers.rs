@@ -2,35 +2,36 @@
 
 mod common;
 
-use common::{Case, Golden, close};
+use common::{Case, Golden, close, devices};
 use gradus_autograd::{Autograd, Backward};
 use gradus_nn::{
-    AttendOptions, BatchNorm1d, BatchNorm2d, BatchNorm3d, Embedding, Module, MultiheadAttention, Param,
-    Parameters, adaptive_avg_pool,
+    AttendOptions, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv2d, ConvTranspose2d, Embedding, Linear, Module,
+    MultiheadAttention, Param, Parameters, adaptive_avg_pool,
 };
-use gradus_tensor_core::{DType, Device, Result, Tensor};
+use gradus_tensor_core::{DType, Device, Result, Tensor, rng};
 use gradus_testkit::Reference;
+
+/// Runs a check of every case of an op, on every device.
+fn each(family: &str, op: &str, check: impl Fn(&Device, &Case<'_>)) {
+    for device in devices() {
+        Golden::open(family, &device).of(op).iter().for_each(|case| check(&device, case));
+    }
+}
 
 #[test]
 fn adaptive_average_pooling_is_pytorchs_for_even_and_uneven_windows() {
-    let golden = Golden::open("pool", &Reference::device());
     for op in ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"] {
-        for case in golden.of(op) {
-            let size: Vec<usize> = case.params()["output_size"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|n| n.as_u64().unwrap() as usize)
-                .collect();
+        each("pool", op, |_, case| {
+            let size = case.params()["output_size"].as_array().unwrap();
+            let size: Vec<usize> = size.iter().map(|n| n.as_u64().unwrap() as usize).collect();
             case.check(|x| Ok(vec![adaptive_avg_pool(&x[0], &size)?]));
-        }
+        });
     }
 }
 
 #[test]
 fn an_embedding_reads_its_padding_row_and_gives_it_no_gradient() {
-    let device = Reference::device();
-    for case in Golden::open("embedding", &device).of("embedding") {
+    each("embedding", "embedding", |_, case| {
         let padding = case.params()["padding_idx"].as_u64().map(|id| id as usize);
         let (ids, weight) = (case.tensor("input.0"), case.tensor("input.1"));
         let layer = Embedding { weight: Param::new(weight).unwrap(), padding_idx: padding };
@@ -38,18 +39,17 @@ fn an_embedding_reads_its_padding_row_and_gives_it_no_gradient() {
         case.check_outputs(std::slice::from_ref(&y));
         let gradients = case.loss(&[y]).backward().unwrap();
         close(case.name, gradients.get_id(layer.weight.id()).unwrap(), &case.tensor("grad.1"), 1e-12);
-    }
+    });
 }
 
 #[test]
 fn multihead_attention_is_pytorchs_with_masks_padding_and_weights() {
-    let device = Reference::device();
-    for case in Golden::open("attention", &device).of("multihead_attention") {
+    each("attention", "multihead_attention", |device, case| {
         let mut layer =
             MultiheadAttention::new(case.number("embed_dim") as usize, case.number("num_heads") as usize)
                 .bias(case.params()["bias"].as_bool().unwrap())
                 .dtype(DType::F64)
-                .init(&device)
+                .init(device)
                 .unwrap();
         layer.load_state_dict(&case.state("state")).unwrap();
         let inputs = case.inputs();
@@ -74,8 +74,8 @@ fn multihead_attention_is_pytorchs_with_masks_padding_and_weights() {
         for (i, x) in inputs.iter().enumerate().filter(|(_, x)| x.is_tracked()) {
             close(case.name, gradients.get(x).unwrap(), &case.tensor(&format!("grad.{i}")), 1e-10);
         }
-        check_state_grads(&case, &layer, &gradients);
-    }
+        check_state_grads(case, &layer, &gradients);
+    });
 }
 
 fn check_state_grads(case: &Case<'_>, model: &dyn Parameters, gradients: &gradus_autograd::Gradients) {
@@ -94,15 +94,14 @@ fn check_state_grads(case: &Case<'_>, model: &dyn Parameters, gradients: &gradus
 
 #[test]
 fn batch_normalization_keeps_pytorchs_running_statistics_and_uses_them_in_evaluation() {
-    let device = Reference::device();
-    for case in Golden::open("norm", &device).of("batch_norm") {
+    each("norm", "batch_norm", |device, case| {
         let rank = case.tensor("input.0").rank();
         match rank {
-            2 | 3 => check_batch_norm(&case, BatchNorm1d::new(features(&case)), &device),
-            4 => check_batch_norm(&case, BatchNorm2d::new(features(&case)), &device),
-            _ => check_batch_norm(&case, BatchNorm3d::new(features(&case)), &device),
+            2 | 3 => check_batch_norm(case, BatchNorm1d::new(features(case)), device),
+            4 => check_batch_norm(case, BatchNorm2d::new(features(case)), device),
+            _ => check_batch_norm(case, BatchNorm3d::new(features(case)), device),
         }
-    }
+    });
 }
 
 fn features(case: &Case<'_>) -> usize {
@@ -167,6 +166,54 @@ fn one_value_per_channel_has_no_statistics_and_is_an_error() -> Result<()> {
     let layer = BatchNorm1d::new(3).init(&device)?;
     let error = layer.forward(&Tensor::ones([1, 3], DType::F32, &device)?).unwrap_err().to_string();
     assert!(error.contains("at least 2 values per channel"), "{error}");
+    Ok(())
+}
+
+/// Mean and variance, and the largest absolute value.
+fn moments(tensor: &Tensor) -> Result<(f64, f64, f64)> {
+    let x = tensor.to_vec::<f64>()?;
+    let mean = x.iter().sum::<f64>() / x.len() as f64;
+    let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / x.len() as f64;
+    Ok((mean, variance, x.iter().fold(0.0, |a, v| a.max(v.abs()))))
+}
+
+#[test]
+fn parameters_start_in_pytorchs_distributions() -> Result<()> {
+    let device = Reference::device();
+    rng::manual_seed(1);
+    // A uniform distribution in ±b has the variance b² / 3.
+    let uniform = |what: &str, param: &Param, bound: f64| -> Result<()> {
+        let (mean, variance, largest) = moments(param.tensor())?;
+        let n = param.tensor().numel() as f64;
+        assert!(mean.abs() < 4.0 * bound / (3.0 * n).sqrt(), "{what}: mean {mean}");
+        let spread = variance / (bound * bound / 3.0);
+        assert!((spread - 1.0).abs() < 4.0 / n.sqrt(), "{what}: variance off by {spread}");
+        assert!(largest <= bound * (1.0 + 1e-6) && largest > 0.9 * bound, "{what}: {largest} of {bound}");
+        Ok(())
+    };
+    let linear = Linear::new(64, 100).init(&device)?;
+    uniform("linear weight", &linear.weight, 1.0 / 8.0)?;
+    uniform("linear bias", linear.bias.as_ref().unwrap(), 1.0 / 8.0)?;
+    let conv = Conv2d::new(8, 32, 3).groups(2).init(&device)?;
+    uniform("conv weight", &conv.weight, 1.0 / 6.0)?;
+    uniform("conv bias", conv.bias.as_ref().unwrap(), 1.0 / 6.0)?;
+    // PyTorch counts the second axis of [in, out / groups, *kernel] as the fan in.
+    let transposed = ConvTranspose2d::new(32, 16, 2).init(&device)?;
+    assert_eq!(transposed.weight.tensor().dims(), [32, 16, 2, 2]);
+    uniform("transposed weight", &transposed.weight, 1.0 / 8.0)?;
+    let attention = MultiheadAttention::new(32, 4).init(&device)?;
+    uniform("in_proj_weight", &attention.in_proj_weight, (6.0f64 / (4.0 * 32.0)).sqrt())?;
+    uniform("out_proj.weight", &attention.out_proj.weight, 1.0 / 32f64.sqrt())?;
+    for bias in [attention.in_proj_bias.as_ref(), attention.out_proj.bias.as_ref()] {
+        assert_eq!(moments(bias.unwrap().tensor())?, (0.0, 0.0, 0.0));
+    }
+    let table = Embedding::new(100, 50).padding_idx(3).init(&device)?;
+    let (mean, variance, _) = moments(table.weight.tensor())?;
+    assert!(mean.abs() < 0.06 && (variance - 0.99).abs() < 0.08, "{mean} {variance}");
+    assert_eq!(moments(&table.weight.tensor().select(0, 3)?)?, (0.0, 0.0, 0.0));
+    let norm = BatchNorm2d::new(3).init(&device)?;
+    assert_eq!(norm.weight.as_ref().unwrap().tensor().to_vec::<f32>()?, [1.0; 3]);
+    assert_eq!(norm.running_var.as_ref().unwrap().value().to_vec::<f32>()?, [1.0; 3]);
     Ok(())
 }
 

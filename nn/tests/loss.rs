@@ -2,12 +2,15 @@
 
 mod common;
 
-use common::{Case, Golden};
+use common::{Case, Golden, devices};
 use gradus_nn::loss::{self, BceOptions, CrossEntropyOptions, KlDivOptions, Reduction};
 use gradus_testkit::Reference;
 
-fn golden() -> Golden {
-    Golden::open("loss", &Reference::device())
+/// Runs a check of every case of an op, on every device.
+fn each(op: &str, check: impl Fn(&Case<'_>)) {
+    for device in devices() {
+        Golden::open("loss", &device).of(op).iter().for_each(&check);
+    }
 }
 
 fn reduction(case: &Case<'_>) -> Reduction {
@@ -22,88 +25,82 @@ fn reduction(case: &Case<'_>) -> Reduction {
 
 #[test]
 fn cross_entropy_is_pytorchs_with_weights_smoothing_and_ignored_classes() {
-    for case in golden().of("cross_entropy") {
+    each("cross_entropy", |case| {
         let (ignore_index, label_smoothing) =
             (case.number("ignore_index") as i64, case.number("label_smoothing"));
         case.check(|x| {
-            let reduction = reduction(&case);
+            let reduction = reduction(case);
             let options = CrossEntropyOptions { reduction, ignore_index, label_smoothing, weight: x.get(2) };
             Ok(vec![loss::cross_entropy_with(&x[0], &x[1], options)?])
         });
-    }
+    });
 }
 
 #[test]
 fn cross_entropy_with_a_distribution_is_pytorchs() {
-    for case in golden().of("cross_entropy_probabilities") {
+    each("cross_entropy_probabilities", |case| {
         case.check(|x| {
             let options = CrossEntropyOptions {
-                reduction: reduction(&case),
+                reduction: reduction(case),
                 label_smoothing: case.number("label_smoothing"),
                 ..CrossEntropyOptions::default()
             };
             Ok(vec![loss::cross_entropy_with(&x[0], &x[1], options)?])
         });
-    }
+    });
 }
 
 #[test]
 fn negative_log_likelihood_is_pytorchs() {
-    for case in golden().of("nll_loss") {
+    each("nll_loss", |case| {
         case.check(|x| {
             let options = CrossEntropyOptions {
-                reduction: reduction(&case),
+                reduction: reduction(case),
                 ignore_index: case.number("ignore_index") as i64,
                 weight: x.get(2),
                 ..CrossEntropyOptions::default()
             };
             Ok(vec![loss::nll_loss_with(&x[0], &x[1], options)?])
         });
-    }
+    });
 }
 
 #[test]
 fn distances_are_pytorchs_at_their_kinks_too() {
-    let golden = golden();
-    for case in golden.of("mse_loss") {
-        case.check(|x| Ok(vec![loss::mse_loss_with(&x[0], &x[1], reduction(&case))?]));
-    }
-    for case in golden.of("l1_loss") {
-        case.check(|x| Ok(vec![loss::l1_loss_with(&x[0], &x[1], reduction(&case))?]));
-    }
-    for case in golden.of("smooth_l1_loss") {
+    each("mse_loss", |case| case.check(|x| Ok(vec![loss::mse_loss_with(&x[0], &x[1], reduction(case))?])));
+    each("l1_loss", |case| case.check(|x| Ok(vec![loss::l1_loss_with(&x[0], &x[1], reduction(case))?])));
+    each("smooth_l1_loss", |case| {
         let beta = case.number("beta");
-        case.check(|x| Ok(vec![loss::smooth_l1_with(&x[0], &x[1], beta, reduction(&case))?]));
-    }
-    for case in golden.of("huber_loss") {
+        case.check(|x| Ok(vec![loss::smooth_l1_with(&x[0], &x[1], beta, reduction(case))?]));
+    });
+    each("huber_loss", |case| {
         let delta = case.number("delta");
-        case.check(|x| Ok(vec![loss::huber_with(&x[0], &x[1], delta, reduction(&case))?]));
-    }
+        case.check(|x| Ok(vec![loss::huber_with(&x[0], &x[1], delta, reduction(case))?]));
+    });
 }
 
 #[test]
 fn binary_cross_entropy_is_pytorchs() {
-    let golden = golden();
-    for case in golden.of("binary_cross_entropy") {
-        case.check(|x| Ok(vec![loss::bce_with(&x[0], &x[1], reduction(&case))?]));
-    }
-    for case in golden.of("binary_cross_entropy_with_logits") {
+    each("binary_cross_entropy", |case| {
+        case.check(|x| Ok(vec![loss::bce_with(&x[0], &x[1], reduction(case))?]));
+    });
+    each("binary_cross_entropy_with_logits", |case| {
         case.check(|x| {
-            let options = BceOptions { reduction: reduction(&case), pos_weight: x.get(2) };
+            let options = BceOptions { reduction: reduction(case), pos_weight: x.get(2) };
             Ok(vec![loss::bce_with_logits_with(&x[0], &x[1], options)?])
         });
-    }
+    });
 }
 
 #[test]
 fn kl_divergence_is_pytorchs() {
-    for case in golden().of("kl_div") {
+    each("kl_div", |case| {
         case.check(|x| {
             let log_target = case.params()["log_target"].as_bool().unwrap();
-            let options = KlDivOptions { reduction: reduction(&case), log_target };
+            let options = KlDivOptions { reduction: reduction(case), log_target };
             Ok(vec![loss::kl_div_with(&x[0], &x[1], options)?])
         });
-    }
+    });
 }
 
 #[test]

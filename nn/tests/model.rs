@@ -2,14 +2,13 @@
 
 mod common;
 
-use common::{Golden, close};
+use common::{Golden, close, devices};
 use gradus_autograd::Autograd;
 use gradus_nn::{
     Activation, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Parameters, TransformerEncoderLayer, Within,
     loss,
 };
 use gradus_tensor_core::{DType, Device, Result, Tensor};
-use gradus_testkit::Reference;
 
 #[derive(Parameters)]
 struct Cnn {
@@ -76,24 +75,26 @@ fn check(name: &str, model: &mut dyn Module, criterion: Loss, device: &Device, t
 
 #[test]
 fn a_convolutional_network_computes_what_pytorchs_does() {
-    let device = Reference::device();
-    for (name, dtype, tolerance) in [("cnn_f64", DType::F64, 1e-10), ("cnn_f32", DType::F32, 2e-5)] {
-        let mut model = Cnn::new(dtype, &device).unwrap();
-        check(name, &mut model, loss::cross_entropy, &device, tolerance);
+    for device in devices() {
+        for (name, dtype, tolerance) in [("cnn_f64", DType::F64, 1e-10), ("cnn_f32", DType::F32, 2e-5)] {
+            let mut model = Cnn::new(dtype, &device).unwrap();
+            check(name, &mut model, loss::cross_entropy, &device, tolerance);
+        }
     }
 }
 
 #[test]
 fn a_transformer_block_computes_what_pytorchs_does() {
-    let device = Reference::device();
-    let mut model = TransformerEncoderLayer::new(8, 2)
-        .feed_forward(12)
-        .dropout(0.0)
-        .activation(Activation::Gelu)
-        .norm_first(true)
-        .causal(true)
-        .dtype(DType::F64)
-        .init(&device)
-        .unwrap();
-    check("transformer_block_f64", &mut model, loss::mse_loss, &device, 1e-10);
+    for device in devices() {
+        let mut model = TransformerEncoderLayer::new(8, 2)
+            .feed_forward(12)
+            .dropout(0.0)
+            .activation(Activation::Gelu)
+            .norm_first(true)
+            .causal(true)
+            .dtype(DType::F64)
+            .init(&device)
+            .unwrap();
+        check("transformer_block_f64", &mut model, loss::mse_loss, &device, 1e-10);
+    }
 }

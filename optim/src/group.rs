@@ -84,6 +84,8 @@ pub(crate) struct Groups {
     all: Vec<Group>,
     /// Which groups have held a parameter.
     seen: Vec<bool>,
+    /// Whether the names of the model's parameters were found to differ: looked at once.
+    pub(crate) checked: bool,
     pub(crate) allow_missing: bool,
 }
 

@@ -90,8 +90,13 @@ pub(crate) fn update_all(
 fn check(model: &dyn Parameters, gradients: &Gradients, groups: &mut Groups) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     let mut trained = 0;
+    let mut names = std::collections::BTreeSet::new();
     model.for_each_param(&mut |name, param| {
         groups.see(name, param.tensor().rank());
+        if !groups.checked && !names.insert(name.to_owned()) {
+            let message = format!("two parameters are named {name}: they would share one state");
+            return Err(Error::argument("optimizer", message));
+        }
         if !param.requires_grad() {
             return Ok(());
         }
@@ -110,18 +115,19 @@ fn check(model: &dyn Parameters, gradients: &Gradients, groups: &mut Groups) -> 
         }
     })?;
     groups.check_seen()?;
+    groups.checked = true;
     if missing.is_empty() || groups.allow_missing {
         return Ok(missing);
     }
     const LISTED: usize = 12;
-    let mut names = missing.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let mut listed = missing.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
     if missing.len() > LISTED {
-        names.push_str(&format!(" and {} more", missing.len() - LISTED));
+        listed.push_str(&format!(" and {} more", missing.len() - LISTED));
     }
     Err(Error::argument(
         "optimizer",
         format!(
-            "{} of {trained} trained parameters got no gradient: {names}; the loss does not depend on them, or \
+            "{} of {trained} trained parameters got no gradient: {listed}; the loss does not depend on them, or \
              they were used outside the graph. Freeze them, or call `allow_missing(true)`",
             missing.len()
         ),

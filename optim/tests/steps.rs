@@ -3,7 +3,7 @@
 #[path = "../../nn/tests/common/mod.rs"]
 mod common;
 
-use common::{Case, Golden, close};
+use common::{Case, Golden, close, devices};
 use gradus_autograd::{Gradients, LeafId};
 use gradus_nn::Param;
 use gradus_optim::{Adam, AdamW, ClipOptions, Optimizer, Sgd, clip_grad_norm_with, clip_grad_value};
@@ -30,29 +30,33 @@ fn check(case: &Case<'_>, mut optimizer: impl Optimizer) {
 
 #[test]
 fn sgd_takes_pytorchs_steps() {
-    for case in Golden::open("optim", &Reference::device()).of("sgd") {
-        let sgd = Sgd::new(case.number("lr"))
-            .momentum(case.number("momentum"))
-            .dampening(case.number("dampening"))
-            .nesterov(case.params()["nesterov"].as_bool().unwrap())
-            .weight_decay(case.number("weight_decay"));
-        check(&case, sgd);
+    for device in devices() {
+        for case in Golden::open("optim", &device).of("sgd") {
+            let sgd = Sgd::new(case.number("lr"))
+                .momentum(case.number("momentum"))
+                .dampening(case.number("dampening"))
+                .nesterov(case.params()["nesterov"].as_bool().unwrap())
+                .weight_decay(case.number("weight_decay"));
+            check(&case, sgd);
+        }
     }
 }
 
 #[test]
 fn adam_and_adamw_take_pytorchs_steps() {
-    let golden = Golden::open("optim", &Reference::device());
     type New = fn(f64) -> Adam;
-    for (op, new) in [("adam", Adam::new as New), ("adamw", AdamW::new as New)] {
-        for case in golden.of(op) {
-            let betas = &case.params()["betas"];
-            let adam = new(case.number("lr"))
-                .betas(betas[0].as_f64().unwrap(), betas[1].as_f64().unwrap())
-                .eps(case.number("eps"))
-                .weight_decay(case.number("weight_decay"))
-                .amsgrad(case.params()["amsgrad"].as_bool().unwrap());
-            check(&case, adam);
+    for device in devices() {
+        let golden = Golden::open("optim", &device);
+        for (op, new) in [("adam", Adam::new as New), ("adamw", AdamW::new as New)] {
+            for case in golden.of(op) {
+                let betas = &case.params()["betas"];
+                let adam = new(case.number("lr"))
+                    .betas(betas[0].as_f64().unwrap(), betas[1].as_f64().unwrap())
+                    .eps(case.number("eps"))
+                    .weight_decay(case.number("weight_decay"))
+                    .amsgrad(case.params()["amsgrad"].as_bool().unwrap());
+                check(&case, adam);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 #[path = "../../nn/tests/common/mod.rs"]
 mod common;
 
-use common::{Golden, close};
+use common::{Golden, close, devices};
 use gradus_autograd::{Autograd, Gradients};
 use gradus_nn::{
     Activation, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Parameters, Relu, Sequential,
@@ -65,27 +65,30 @@ fn cnn(dtype: DType, device: &Device) -> Result<Sequential> {
 
 #[test]
 fn three_steps_of_a_convolutional_network_are_pytorchs() {
-    let device = Reference::device();
-    for (name, dtype, tolerance) in [("cnn_f64", DType::F64, 1e-9), ("cnn_f32", DType::F32, 1e-4)] {
-        let mut sgd = Sgd::new(0.1).momentum(0.9).weight_decay(0.01);
-        check(name, &mut cnn(dtype, &device).unwrap(), &mut sgd, loss::cross_entropy, &device, tolerance);
+    for device in devices() {
+        for (name, dtype, tolerance) in [("cnn_f64", DType::F64, 1e-9), ("cnn_f32", DType::F32, 1e-4)] {
+            let mut sgd = Sgd::new(0.1).momentum(0.9).weight_decay(0.01);
+            let mut model = cnn(dtype, &device).unwrap();
+            check(name, &mut model, &mut sgd, loss::cross_entropy, &device, tolerance);
+        }
     }
 }
 
 #[test]
 fn three_steps_of_a_transformer_block_are_pytorchs() {
-    let device = Reference::device();
-    let mut block = TransformerEncoderLayer::new(8, 2)
-        .feed_forward(12)
-        .dropout(0.0)
-        .activation(Activation::Gelu)
-        .norm_first(true)
-        .causal(true)
-        .dtype(DType::F64)
-        .init(&device)
-        .unwrap();
-    let mut adamw = AdamW::new(0.01).weight_decay(0.1);
-    check("transformer_block_f64", &mut block, &mut adamw, loss::mse_loss, &device, 1e-9);
+    for device in devices() {
+        let mut block = TransformerEncoderLayer::new(8, 2)
+            .feed_forward(12)
+            .dropout(0.0)
+            .activation(Activation::Gelu)
+            .norm_first(true)
+            .causal(true)
+            .dtype(DType::F64)
+            .init(&device)
+            .unwrap();
+        let mut adamw = AdamW::new(0.01).weight_decay(0.1);
+        check("transformer_block_f64", &mut block, &mut adamw, loss::mse_loss, &device, 1e-9);
+    }
 }
 
 fn mlp(device: &Device) -> Result<Sequential> {
@@ -187,6 +190,21 @@ fn groups_have_rates_of_their_own() -> Result<()> {
     let mut typo = Sgd::new(0.5).group(Group::named("backbone.*").lr_scale(0.1));
     let error = typo.step(&mut model, &g).unwrap_err().to_string();
     assert!(error.contains("backbone.*"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn parameters_of_one_name_are_refused_because_they_would_share_state() -> Result<()> {
+    let device = Reference::device();
+    let mut model = Sequential::new()
+        .then_named("fc", Linear::new(4, 4).init(&device)?)
+        .then_named("fc", Linear::new(4, 4).init(&device)?);
+    let x = Tensor::ones([1, 4], DType::F32, &device)?;
+    let g = model.forward(&x)?.sum_all()?.backward()?;
+    let error = Adam::new(0.1).step(&mut model, &g).unwrap_err().to_string();
+    assert!(error.contains("fc.weight"), "{error}");
+    let error = model.load_state_dict(&model.state_dict()).unwrap_err().to_string();
+    assert!(error.contains("fc.weight"), "{error}");
     Ok(())
 }
 

@@ -1,14 +1,15 @@
 //! Walks between a tree and a state dict.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use gradus_tensor_core::{Result, Tensor};
+use gradus_tensor_core::{Error, Result, Tensor};
 
 use super::{each, each_mut};
 use crate::{LoadReport, StateDict, Visitor, VisitorMut};
 
 pub(crate) fn state_dict(walk: impl FnOnce(&mut dyn Visitor)) -> StateDict {
-    let state = std::cell::RefCell::new(StateDict::new());
+    let state = RefCell::new(StateDict::new());
     // Collecting cannot fail.
     let _ = each(
         &mut |name, param| {
@@ -25,8 +26,24 @@ pub(crate) fn state_dict(walk: impl FnOnce(&mut dyn Visitor)) -> StateDict {
 }
 
 /// How a state dict fits a tree.
-pub(crate) fn compare(state: &StateDict, walk: impl FnOnce(&mut dyn Visitor)) -> LoadReport {
-    let own = state_dict(walk);
+///
+/// # Errors
+/// Two parameters or buffers of the tree have one name.
+pub(crate) fn compare(state: &StateDict, walk: impl FnOnce(&mut dyn Visitor)) -> Result<LoadReport> {
+    let own = RefCell::new(StateDict::new());
+    let insert = |name: &str, tensor: Tensor| match own.borrow_mut().insert(name, tensor) {
+        None => Ok(()),
+        Some(_) => Err(Error::argument(
+            "load_state_dict",
+            format!("two tensors of the model are named {name}; rename a field or a layer"),
+        )),
+    };
+    each(
+        &mut |name, param| insert(name, param.tensor().clone()),
+        &mut |name, buffer| insert(name, buffer.value()),
+        walk,
+    )?;
+    let own = own.into_inner();
     let mut report = LoadReport::default();
     let names: BTreeSet<&str> = own.names().collect();
     for (name, tensor) in own.iter() {
@@ -43,7 +60,7 @@ pub(crate) fn compare(state: &StateDict, walk: impl FnOnce(&mut dyn Visitor)) ->
             report.unexpected.push((name.to_owned(), *tensor.shape()));
         }
     }
-    report
+    Ok(report)
 }
 
 /// Takes over what is there under each name; shapes have been compared.

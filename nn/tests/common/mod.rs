@@ -8,7 +8,13 @@ use gradus_autograd::{Autograd, GradOptions, grad};
 use gradus_nn::StateDict;
 use gradus_tensor_core::io::safetensors;
 use gradus_tensor_core::{Device, Result, Tensor};
+use gradus_testkit::Reference;
 use serde_json::Value;
+
+/// The definition of every op, and the backend that people use.
+pub fn devices() -> [Device; 2] {
+    [Reference::device(), gradus_backend_cpu::Cpu::device()]
+}
 
 /// All cases of a family.
 pub struct Golden {
