@@ -77,8 +77,8 @@ impl Backend for Cpu {
             Op::PoolGrad { pool, .. } => kernels::pool::pool_grad(self, pool, inputs, &out[0]),
             Op::CrossEntropy(op) => kernels::loss::cross_entropy(self, op, &inputs[0], &inputs[1], out),
             Op::CrossEntropyGrad(op) => kernels::loss::cross_entropy_grad(self, op, inputs, &out[0]),
-            Op::Attention(_) => Ok(Outcome::Unsupported),
-            Op::AttentionGrad(_) => Ok(Outcome::Unsupported),
+            Op::Attention(op) => kernels::attention::attention(self, op, inputs, out),
+            Op::AttentionGrad(op) => kernels::attention::attention_grad(self, op, inputs, out),
             Op::Dropout { p, key } => kernels::random::dropout(self, *p, *key, &inputs[0]),
             Op::Custom(_) => Ok(Outcome::Unsupported),
             // `Op` is non-exhaustive for users; in this workspace every op is above.

@@ -79,7 +79,11 @@ fn execute1(cpu: &Cpu, op: &Op, view: &View<'_, CpuBuffer>, out: Meta) -> Result
         Outcome::Done(buffers) => buffers.into_iter().next(),
         Outcome::Unsupported => None,
     }
-    .ok_or_else(|| Error::Unsupported { op: op.name(), backend: cpu.name(), operands: vec![view.meta()] })
+    .ok_or_else(|| Error::Unsupported {
+        op: op.name(),
+        backend: cpu.name(),
+        operands: vec![view.meta()],
+    })
 }
 
 /// An output that is computed in `T`.
@@ -180,4 +184,3 @@ pub(crate) fn tasks(
         None => Ok(()),
     }
 }
-

@@ -4,6 +4,7 @@
 //! families describe a function of elements and leave layouts to [`crate::elementwise`]; a family that cannot
 //! execute some case returns `Outcome::Unsupported` and the device decomposes the op.
 
+pub(crate) mod attention;
 pub(crate) mod binary;
 pub(crate) mod cast;
 pub(crate) mod compare;

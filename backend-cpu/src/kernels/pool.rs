@@ -149,7 +149,8 @@ fn max_plane<T: Real>(windows: &Windows, x: &[T], y: &mut [T], index: &mut [i64]
     windows.for_runs(|row, range, start| {
         let range = row * width + range.start..row * width + range.end;
         let from = x[start..].iter().step_by(stride);
-        for (k, ((y, index), &x)) in y[range.clone()].iter_mut().zip(&mut index[range]).zip(from).enumerate() {
+        for (k, ((y, index), &x)) in y[range.clone()].iter_mut().zip(&mut index[range]).zip(from).enumerate()
+        {
             // The first of equals stays; so does the first NaN.
             let wins = (x > *y) | (x.is_nan() & !y.is_nan()) | (*index == NOWHERE);
             *y = if wins { x } else { *y };
@@ -169,12 +170,7 @@ fn average_plane<T: Real>(windows: &Windows, x: &[T], shares: &[T], y: &mut [T])
 }
 
 /// `Op::PoolGrad`; operands `g` and, for maxima, the indices.
-pub(crate) fn pool_grad(
-    cpu: &Cpu,
-    op: &Pool,
-    inputs: &[View<'_, CpuBuffer>],
-    out: &Meta,
-) -> Done {
+pub(crate) fn pool_grad(cpu: &Cpu, op: &Pool, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let g = &inputs[0];
     let windows = Windows::new(op, &out.shape[2..], &g.layout.shape()[2..]);
     let planes = out.shape[0] * out.shape[1];

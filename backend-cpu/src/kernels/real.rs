@@ -52,6 +52,26 @@ pub(crate) fn sum2<T: Real>(x: &[T], y: &[T], term: impl Fn(T, T, T) -> T) -> T 
     fold(acc, |a, b| a + b)
 }
 
+/// The sums of `x - centre` and of its square, in lanes.
+#[inline(always)]
+pub(crate) fn moments<T: Real>(x: &[T], centre: T) -> (T, T) {
+    let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            let d = block[i] - centre;
+            first[i] += d;
+            second[i] = d.fma(d, second[i]);
+        }
+    }
+    for (i, &v) in rest.iter().enumerate() {
+        let d = v - centre;
+        first[i] += d;
+        second[i] = d.fma(d, second[i]);
+    }
+    (fold(first, |a, b| a + b), fold(second, |a, b| a + b))
+}
+
 #[inline(always)]
 fn fold<T: Real>(mut acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
     let mut width = LANES / 2;

@@ -3,7 +3,7 @@
 use gradus_tensor_core::op::{Norm, NormKind};
 use gradus_tensor_core::{DType, Op};
 
-use crate::common::{Devices, LIES, Lie, Operand, check, check_within, run, tolerance};
+use crate::common::{Devices, LIES, Lie, Operand, check_within, run, tolerance};
 
 fn cases() -> Vec<(NormKind, &'static [usize])> {
     vec![
@@ -16,7 +16,7 @@ fn cases() -> Vec<(NormKind, &'static [usize])> {
         (NormKind::Batch, &[4, 3, 3, 5]),
         (NormKind::Batch, &[3, 6, 80, 70]),
         (NormKind::Batch, &[2, 0, 3]),
-        (NormKind::Group { groups: 2 }, &[3, 4]),
+        (NormKind::Group { groups: 2 }, &[3, 20]),
         (NormKind::Group { groups: 3 }, &[4, 6, 5, 9]),
         (NormKind::Group { groups: 1 }, &[2, 3, 90, 80]),
     ]
@@ -36,19 +36,23 @@ fn norms_and_their_gradients_are_right() {
                     _ => &dims[1..2],
                 };
                 let (w, b) = (Operand::random(affine, dtype, lie, 2), Operand::random(affine, dtype, lie, 3));
+                // What has no variance but rounding is multiplied by 1 / sqrt(eps).
+                let amplified = if lie == Lie::Broadcast { 300.0 } else { 1.0 };
+                let forward = |operands: &[Operand]| {
+                    check_within(&devices, &Op::Norm(op), operands, amplified * tolerance(dtype));
+                };
                 let mut operands = vec![x.clone()];
-                check(&devices, &Op::Norm(op), &operands, dtype);
+                forward(&operands);
                 operands.push(w.clone());
-                check(&devices, &Op::Norm(op), &operands, dtype);
+                forward(&operands);
                 if !rms {
                     operands.push(b);
-                    check(&devices, &Op::Norm(op), &operands, dtype);
+                    forward(&operands);
                 }
                 let outputs = run(&devices, &Op::Norm(op), &operands);
                 let g = Operand::random(dims, dtype, lie, 4);
                 let mut operands = vec![g, x, outputs[1].clone(), outputs[2].clone()];
-                // A broadcast batch has no variance: differences of large numbers.
-                let tolerance = tolerance(dtype) * if lie == Lie::Broadcast { 1000.0 } else { 4.0 };
+                let tolerance = 4.0 * amplified * tolerance(dtype);
                 check_within(&devices, &Op::NormGrad(op), &operands, tolerance);
                 operands.push(w);
                 check_within(&devices, &Op::NormGrad(op), &operands, tolerance);

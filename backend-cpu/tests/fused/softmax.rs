@@ -3,7 +3,7 @@
 use gradus_tensor_core::op::{CrossEntropy, Softmax};
 use gradus_tensor_core::{DType, Error, Op, Tensor};
 
-use crate::common::{Devices, LIES, Lie, Operand, check, run};
+use crate::common::{Devices, LIES, Lie, Operand, check, check_within, run, tolerance};
 
 #[test]
 fn softmax_and_its_gradient_are_right_along_every_axis() {
@@ -21,7 +21,8 @@ fn softmax_and_its_gradient_are_right_along_every_axis() {
                     check(&devices, &Op::Softmax(op), &[x.clone()], dtype);
                     let y = run(&devices, &Op::Softmax(op), &[x]).remove(0);
                     let g = Operand::random(dims, dtype, lie, 2);
-                    check(&devices, &Op::SoftmaxGrad(op), &[g, y], dtype);
+                    // Hundreds of numbers are added and nearly cancel.
+                    check_within(&devices, &Op::SoftmaxGrad(op), &[g, y], 4.0 * tolerance(dtype));
                 }
             }
         }

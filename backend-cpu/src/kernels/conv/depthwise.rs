@@ -48,7 +48,14 @@ impl Padded {
 
     /// Copies a plane of `from` elements into zeros: element `i` along an axis goes to `i * spread + padding`,
     /// or is left out if that is outside.
-    fn fill<T: Real>(&self, plane: &[T], from: [usize; 3], spread: [usize; 3], padding: [isize; 3], to: &mut [T]) {
+    fn fill<T: Real>(
+        &self,
+        plane: &[T],
+        from: [usize; 3],
+        spread: [usize; 3],
+        padding: [isize; 3],
+        to: &mut [T],
+    ) {
         to.fill(T::ZERO);
         let place = |d: usize, i: usize| {
             let at = (i * spread[d]) as isize + padding[d];
@@ -74,7 +81,16 @@ impl Padded {
     }
 
     /// Correlates the padded plane with a filter into `out` (a plane of `shape`); `sums` is scratch for one row.
-    fn correlate<T: Real>(&self, cpu: &Cpu, plane: &[T], filter: &[T], bias: T, shape: [usize; 3], sums: &mut [T], out: &mut [T]) {
+    fn correlate<T: Real>(
+        &self,
+        cpu: &Cpu,
+        plane: &[T],
+        filter: &[T],
+        bias: T,
+        shape: [usize; 3],
+        sums: &mut [T],
+        out: &mut [T],
+    ) {
         let [_, rows, width] = shape;
         let dense = self.steps[2] == 1 && self.steps[1] == self.size[2];
         // With stride 1 the rows of a plane are one run; otherwise each row is a run of its own.
@@ -160,7 +176,13 @@ pub(super) fn forward<T: Real>(
 }
 
 /// `gx` from the output's gradient and the weight.
-pub(super) fn backward_input<T: Real>(cpu: &Cpu, g: &Geometry, gy: &[T], w: &[T], gx: &mut [T]) -> Result<()> {
+pub(super) fn backward_input<T: Real>(
+    cpu: &Cpu,
+    g: &Geometry,
+    gy: &[T],
+    w: &[T],
+    gx: &mut [T],
+) -> Result<()> {
     // A convolution of stride 1 from the spread gradient to the input.
     let reversed = Geometry { stride: [1; 3], ..g.reversed() };
     let (padded, taps, outputs) = (Padded::new(&reversed), g.taps(), g.outputs);
@@ -191,7 +213,13 @@ pub(super) fn backward_input<T: Real>(cpu: &Cpu, g: &Geometry, gy: &[T], w: &[T]
 }
 
 /// `gw` from the output's gradient and the input. A task owns a group and sums over all images.
-pub(super) fn backward_weight<T: Real>(cpu: &Cpu, g: &Geometry, gy: &[T], x: &[T], gw: &mut [T]) -> Result<()> {
+pub(super) fn backward_weight<T: Real>(
+    cpu: &Cpu,
+    g: &Geometry,
+    gy: &[T],
+    x: &[T],
+    gw: &mut [T],
+) -> Result<()> {
     let (padded, taps, outputs) = (Padded::new(g), g.taps(), g.outputs);
     let (area, out_area) = (g.area(), g.out_area());
     // The gradient lies on the padded plane at the positions of its windows' first taps.

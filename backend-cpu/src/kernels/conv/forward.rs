@@ -137,8 +137,7 @@ pub(super) fn forward<T: Real>(
         if unit.images.len() == 1 {
             let first = row(unit.images.start);
             // SAFETY: tasks write disjoint rows or positions.
-            let mut c =
-                unsafe { all.tile(first + rows.start..first + rows.end, unit.positions.clone()) };
+            let mut c = unsafe { all.tile(first + rows.start..first + rows.end, unit.positions.clone()) };
             let old = start(&mut c);
             product(&mut c, old, T::ONE, weight, matrix);
             return Ok(());

@@ -37,11 +37,7 @@ pub(super) fn backward_weight<T: Real>(
     let block = ROWS.div_ceil(taps).clamp(1, geometry.channels);
     let blocks = geometry.channels.div_ceil(block);
     let whole = blocks * geometry.groups;
-    let cuts = ENOUGH_TASKS
-        .div_ceil(whole)
-        .min(geometry.images)
-        .min(PARTIAL_ELEMENTS / gw.len())
-        .max(1);
+    let cuts = ENOUGH_TASKS.div_ceil(whole).min(geometry.images).min(PARTIAL_ELEMENTS / gw.len()).max(1);
     let images = geometry.images.div_ceil(cuts);
     let cuts = geometry.images.div_ceil(images);
 

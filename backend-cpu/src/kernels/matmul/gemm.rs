@@ -54,14 +54,7 @@ impl<'a, T> Mat<'a, T> {
             // SAFETY: `start` is an element's position, between `low` and `high`.
             base = unsafe { base.add(start) };
         }
-        Self {
-            start: base,
-            rows,
-            cols,
-            row_stride: strides[0],
-            col_stride: strides[1],
-            slice: PhantomData,
-        }
+        Self { start: base, rows, cols, row_stride: strides[0], col_stride: strides[1], slice: PhantomData }
     }
 
     /// Rows and columns exchanged.

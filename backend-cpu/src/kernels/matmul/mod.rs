@@ -66,13 +66,7 @@ fn batched<T: Real>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_
 }
 
 /// `y = a @ b + bias`, in tiles.
-fn parallel<T: Real>(
-    cpu: &Cpu,
-    y: &mut [T],
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-    bias: Option<&[T]>,
-) -> Result<()> {
+fn parallel<T: Real>(cpu: &Cpu, y: &mut [T], a: Mat<'_, T>, b: Mat<'_, T>, bias: Option<&[T]>) -> Result<()> {
     let tiles = Tiles::new(a.rows, b.cols, a.cols);
     let all = MatMut::new(y, a.rows, b.cols);
     tasks(cpu, tiles.count(), tiles.cost(), |i| {

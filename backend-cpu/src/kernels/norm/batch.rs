@@ -5,7 +5,7 @@ use gradus_tensor_core::{Result, Shape};
 use super::{Backward, Forward};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
-use crate::kernels::real::{reduce, sum, sum2};
+use crate::kernels::real::{moments, sum, sum2};
 use crate::level::Kernel;
 
 /// What an element costs, as `Cpu::for_blocks` counts it.
@@ -13,7 +13,7 @@ const COST: usize = 4;
 /// Planes of fewer elements are brought together first, so that loops over them are worth their vectors.
 const SHORT: usize = 32;
 /// Elements that are summed in the type itself; sums of such pieces are added in `f64`.
-const PIECE: usize = 4096;
+pub(super) const PIECE: usize = 4096;
 
 /// Where a channel's elements lie: `images` planes of `area` elements.
 #[derive(Clone, Copy)]
@@ -72,7 +72,7 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) ->
             variances.part(c..c + 1)[0] = T::of(v);
         }
         let scale = T::of(1.0 / (v + eps).sqrt()) * weight.map_or(T::ONE, |w| w[c]);
-        let (mean, shift) = (T::of(m), bias.map_or(T::ZERO, |b| b[c]));
+        let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[c]));
         for start in planes.starts(c) {
             // SAFETY: planes are disjoint.
             let y = unsafe { ys.part(start..start + planes.area) };
@@ -82,9 +82,16 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) ->
     })
 }
 
+/// What is subtracted from the elements, and what is added after scaling: the bias, and what of the mean the
+/// type cannot hold.
+pub(super) fn centre<T: Real>(mean: f64, scale: T, bias: T) -> (T, T) {
+    let held = T::of(mean);
+    (held, bias - T::of(mean - held.to_f64()) * scale)
+}
+
 /// Mean and biased variance of all pieces together.
-struct Moments<'a, T> {
-    pieces: &'a [&'a [T]],
+pub(super) struct Moments<'a, T> {
+    pub(super) pieces: &'a [&'a [T]],
 }
 
 impl<T: Real> Kernel for Moments<'_, T> {
@@ -97,13 +104,16 @@ impl<T: Real> Kernel for Moments<'_, T> {
             total += sum(piece).to_f64();
             count += piece.len();
         }
-        let mean = total / count as f64;
-        let centre = T::of(mean);
-        let mut squares = 0.0;
+        let centre = T::of(total / count as f64);
+        let (mut first, mut second) = (0.0, 0.0);
         for piece in self.pieces {
-            squares += reduce(piece, T::ZERO, |v| (v - centre) * (v - centre), |a, b| a + b).to_f64();
+            let (one, two) = moments(piece, centre);
+            first += one.to_f64();
+            second += two.to_f64();
         }
-        (mean, squares / count as f64)
+        // What rounding left of the mean.
+        let rest = first / count as f64;
+        (centre.to_f64() + rest, second / count as f64 - rest * rest)
     }
 }
 
@@ -139,8 +149,7 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) 
     tasks(cpu, planes.channels, 2 * planes.count() * COST, |c| {
         let (mut for_g, mut for_x) =
             (Scratch::new(cpu, planes.scratch())?, Scratch::new(cpu, planes.scratch())?);
-        let (g_pieces, x_pieces) =
-            (planes.gather(c, g, for_g.slice()), planes.gather(c, x, for_x.slice()));
+        let (g_pieces, x_pieces) = (planes.gather(c, g, for_g.slice()), planes.gather(c, x, for_x.slice()));
         let mean = mean[c];
         let sums = cpu.level().run(GradSums { g: &g_pieces, x: &x_pieces, mean });
         let r = 1.0 / (variance[c].to_f64() + eps).sqrt();

@@ -2,11 +2,10 @@
 
 use gradus_tensor_core::{Result, Shape};
 
-use super::batch::{Apply, GradSums};
+use super::batch::{Apply, GradSums, Moments, PIECE, centre};
 use super::{Backward, Forward};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch};
-use crate::kernels::real::{reduce, sum};
 use crate::level::Kernel;
 
 /// What an element costs, as `Cpu::for_chunks` counts it.
@@ -34,39 +33,21 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, groups: usize, job: For
             let (y, mean, variance) = unsafe {
                 (ys.part(row * n..(row + 1) * n), means.part(row..row + 1), variances.part(row..row + 1))
             };
-            (mean[0], variance[0]) = cpu.level().run(Moments { x });
-            let scale = T::of(1.0 / (variance[0].to_f64() + eps).sqrt());
+            let pieces: Vec<&[T]> = x.chunks(PIECE).collect();
+            let (m, v) = cpu.level().run(Moments { pieces: &pieces });
+            (mean[0], variance[0]) = (T::of(m), T::of(v));
+            let scale = T::of(1.0 / (v + eps).sqrt());
             let planes = x.chunks_exact(area).zip(y.chunks_exact_mut(area));
             for ((x, y), c) in planes.zip(row % groups * channels..) {
                 let scale = scale * weight.map_or(T::ONE, |w| w[c]);
-                let shift = bias.map_or(T::ZERO, |b| b[c]);
-                cpu.level().run(Apply { x, y, mean: mean[0], scale, shift });
+                let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[c]));
+                cpu.level().run(Apply { x, y, mean, scale, shift });
             }
         }
     });
 }
 
-struct Moments<'a, T> {
-    x: &'a [T],
-}
-
-impl<T: Real> Kernel for Moments<'_, T> {
-    type Output = (T, T);
-
-    #[inline(always)]
-    fn run(self) -> (T, T) {
-        let share = T::of(1.0 / self.x.len() as f64);
-        let mean = sum(self.x) * share;
-        (mean, reduce(self.x, T::ZERO, |v| (v - mean) * (v - mean), |a, b| a + b) * share)
-    }
-}
-
-pub(super) fn backward<T: Real>(
-    cpu: &Cpu,
-    shape: &Shape,
-    groups: usize,
-    job: Backward<'_, T>,
-) -> Result<()> {
+pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, groups: usize, job: Backward<'_, T>) -> Result<()> {
     let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
     gweight.fill(T::ZERO);
     gbias.fill(T::ZERO);
@@ -85,7 +66,10 @@ pub(super) fn backward<T: Real>(
                 let (g, x) = (&g[row * n..(row + 1) * n], &x[row * n..(row + 1) * n]);
                 // SAFETY: rows are disjoint, and so are the channels of rows.
                 let (gx, sums) = unsafe {
-                    (gxs.part(row * n..(row + 1) * n), parts.part(2 * row * channels..2 * (row + 1) * channels))
+                    (
+                        gxs.part(row * n..(row + 1) * n),
+                        parts.part(2 * row * channels..2 * (row + 1) * channels),
+                    )
                 };
                 let (mean, scale) = (mean[row], 1.0 / (variance[row].to_f64() + eps).sqrt());
                 let weight = |k: usize| weight.map_or(T::ONE, |w| w[row % groups * channels + k]);
@@ -100,7 +84,16 @@ pub(super) fn backward<T: Real>(
                 }
                 let (first, slope) = (first / n as f64, second * scale * scale / n as f64);
                 for (k, ((g, x), gx)) in planes.zip(gx.chunks_exact_mut(area)).enumerate() {
-                    let job = Weighted { g, x, gx, mean, scale: T::of(scale), weight: weight(k), first: T::of(first), slope: T::of(slope) };
+                    let job = Weighted {
+                        g,
+                        x,
+                        gx,
+                        mean,
+                        scale: T::of(scale),
+                        weight: weight(k),
+                        first: T::of(first),
+                        slope: T::of(slope),
+                    };
                     cpu.level().run(job);
                 }
             }

@@ -5,7 +5,7 @@ use gradus_tensor_core::Result;
 use super::{Backward, Forward};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch};
-use crate::kernels::real::{reduce, sum, sum2};
+use crate::kernels::real::{moments, sum, sum2};
 use crate::level::Kernel;
 
 /// What an element costs, as `Cpu::for_chunks` counts it.
@@ -61,24 +61,29 @@ impl<T: Real> Kernel for Rows<'_, T> {
         let n = self.n;
         let share = T::of(1.0 / n as f64);
         for (i, (x, y)) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)).enumerate() {
-            let mean = if self.centre == Centre::Mean { sum(x) * share } else { T::ZERO };
-            let variance = reduce(x, T::ZERO, |v| (v - mean) * (v - mean), |a, b| a + b) * share;
-            self.mean[i] = mean;
+            let centre = if self.centre == Centre::Mean { sum(x) * share } else { T::ZERO };
+            let (first, second) = moments(x, centre);
+            // What rounding left of the mean; it is not to be added to a mean that cannot hold it.
+            let rest = if self.centre == Centre::Mean { first * share } else { T::ZERO };
+            let variance = second * share - rest * rest;
+            self.mean[i] = centre + rest;
             self.variance[i] = variance;
             let scale = T::ONE / (variance + T::of(self.eps)).sqrt();
+            let shift = -(rest * scale);
+            let normal = |x: T| (x - centre).fma(scale, shift);
             match (self.weight, self.bias) {
                 (None, None) => {
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * scale);
+                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = normal(x));
                 }
                 (Some(w), None) => {
-                    y.iter_mut().zip(x).zip(w).for_each(|((y, &x), &w)| *y = (x - mean) * scale * w);
+                    y.iter_mut().zip(x).zip(w).for_each(|((y, &x), &w)| *y = normal(x) * w);
                 }
                 (None, Some(b)) => {
-                    y.iter_mut().zip(x).zip(b).for_each(|((y, &x), &b)| *y = (x - mean) * scale + b);
+                    y.iter_mut().zip(x).zip(b).for_each(|((y, &x), &b)| *y = normal(x) + b);
                 }
                 (Some(w), Some(b)) => {
                     for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
-                        *y = ((x - mean) * scale).fma(w, b);
+                        *y = normal(x).fma(w, b);
                     }
                 }
             }
