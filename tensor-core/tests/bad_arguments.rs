@@ -76,7 +76,7 @@ proptest! {
             apply(&start);
             for next in made.iter().filter_map(|(_, l)| l.as_ref().ok()).copied().collect::<Vec<_>>() {
                 if twice { // chains of extremes, too
-                    let mut apply_again = |l: Result<Layout>| holds(&next, l);
+                    let apply_again = |l: Result<Layout>| holds(&next, l);
                     apply_again(next.slice(a, b, c, d));
                     apply_again(next.unfold(a, b, c, d));
                     apply_again(next.unsqueeze(b));

@@ -31,8 +31,8 @@ fn the_digits_are_those_numpy_chooses_where_there_is_a_choice() {
     }
     // Below a power of two the numbers lie closer: 0.01562 is another one's name.
     assert_eq!(text(&[half::f16::from_f64(0.015625), half::f16::from_f64(0.5)]), "[0.01563 0.5    ]");
-    // As near as 205078.13, but even.
-    assert_eq!(text(&[205078.125f32, 1000.0]), "[205078.12   1000.  ]");
+    // It is 205078.125: .12 and .13 are equally near, and .12 is even.
+    assert_eq!(text(&[205078.13f32, 1000.0]), "[205078.12   1000.  ]");
     // A dtype's own digits bound what is written out.
     assert_eq!(text(&[1000000.0f32, 1500000.0]), "[1.0e+06 1.5e+06]");
     assert_eq!(text(&[1000000.0f64, 1500000.0]), "[1000000. 1500000.]");
@@ -40,7 +40,7 @@ fn the_digits_are_those_numpy_chooses_where_there_is_a_choice() {
     // Digits beyond those that tell a number apart are its exact ones.
     assert_eq!(text(&[8.845029e-9f32, -5.4996157e-11]), "[ 8.8450287e-09 -5.4996157e-11]");
     // The bracket needs a column as well.
-    let wide = [1.0973376e8f32, -9.3435312e7, -2.2648344e8, -1.4565094e8, 1.4747684e6];
+    let wide = [1.0973376e8f32, -9.343531e7, -2.2648344e8, -1.4565094e8, 1.4747684e6];
     assert_eq!(text(&wide), "[ 1.0973376e+08 -9.3435312e+07 -2.2648344e+08 -1.4565094e+08\n  1.4747684e+06]");
 }
 

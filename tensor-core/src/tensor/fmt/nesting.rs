@@ -27,7 +27,7 @@ impl Nest<'_> {
             let ellipsis = i == n / 2 && n < self.dims[axis];
             let last = i + 1 == n;
             let word = self.axis(axis + 1, block * n + i, indent + 1, width.saturating_sub(1));
-            for (word, last) in ellipsis.then(|| ("...", false)).into_iter().chain([(&*word, last)]) {
+            for (word, last) in ellipsis.then_some(("...", false)).into_iter().chain([(&*word, last)]) {
                 if below > 0 {
                     text.push_str(&indent_text);
                     text.push_str(word);
