@@ -52,12 +52,7 @@ impl Cpu {
     }
 
     fn new(threads: usize) -> Self {
-        Self {
-            level: Level::detect(),
-            threads,
-            pool: OnceLock::new(),
-            allocator: Arc::new(Allocator::new()),
-        }
+        Self { level: Level::detect(), threads, pool: OnceLock::new(), allocator: Arc::new(Allocator::new()) }
     }
 
     /// A new buffer of that shape and dtype; the kernel writes every element.

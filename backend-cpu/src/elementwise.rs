@@ -58,12 +58,7 @@ impl Operand {
     /// A part of a new buffer that is filled.
     #[inline]
     pub(crate) fn output_at(buffer: &mut CpuBuffer, layout: Layout) -> Self {
-        Self {
-            size: buffer.dtype().size(),
-            base: SendPtr(buffer.bytes_mut()),
-            layout,
-            access: Access::Write,
-        }
+        Self { size: buffer.dtype().size(), base: SendPtr(buffer.bytes_mut()), layout, access: Access::Write }
     }
 
     /// A target that is overwritten. Its layout names no element twice.

@@ -21,7 +21,12 @@ impl Backend for Cpu {
     type Buffer = CpuBuffer;
 
     fn name(&self) -> String {
-        format!("cpu ({}, {} thread{})", self.level(), self.threads(), if self.threads() == 1 { "" } else { "s" })
+        format!(
+            "cpu ({}, {} thread{})",
+            self.level(),
+            self.threads(),
+            if self.threads() == 1 { "" } else { "s" }
+        )
     }
 
     fn upload(&self, host: &HostArray) -> Result<CpuBuffer> {
@@ -56,23 +61,27 @@ impl Backend for Cpu {
             Op::Gather { axis } => kernels::index::gather(self, *axis, &inputs[0], &inputs[1], &out[0]),
             Op::ScatterAdd { axis } => {
                 kernels::index::scatter_add(self, *axis, [&inputs[0], &inputs[1], &inputs[2]])
-            },
+            }
             Op::Concat { axis } => kernels::copy::concat(self, *axis, inputs, &out[0]),
             Op::UnaryGrad(op) => kernels::unary_grad::unary_grad(self, *op, &inputs[0], &inputs[1]),
             Op::IndexSelect { axis } => {
                 kernels::index::index_select(self, *axis, &inputs[0], &inputs[1], &out[0])
-            },
+            }
             Op::IndexAdd { axis } => {
                 kernels::index::index_add(self, *axis, [&inputs[0], &inputs[1], &inputs[2]])
-            },
+            }
             Op::Linear => kernels::matmul::linear(self, inputs, &out[0]),
             Op::Softmax(op) => kernels::softmax::softmax(self, op, &inputs[0], &out[0]),
             Op::SoftmaxGrad(op) => kernels::softmax::softmax_grad(self, op, &inputs[0], &inputs[1], &out[0]),
             Op::Norm(op) => kernels::norm::norm(self, op, inputs, out),
             Op::NormGrad(op) => kernels::norm::norm_grad(self, op, inputs, out),
             Op::Conv(op) => kernels::conv::conv(self, op, inputs, &out[0]),
-            Op::ConvBackwardInput { conv, .. } => kernels::conv::backward_input(self, conv, &inputs[0], &inputs[1], &out[0]),
-            Op::ConvBackwardWeight { conv, .. } => kernels::conv::backward_weight(self, conv, &inputs[0], &inputs[1], &out[0]),
+            Op::ConvBackwardInput { conv, .. } => {
+                kernels::conv::backward_input(self, conv, &inputs[0], &inputs[1], &out[0])
+            }
+            Op::ConvBackwardWeight { conv, .. } => {
+                kernels::conv::backward_weight(self, conv, &inputs[0], &inputs[1], &out[0])
+            }
             Op::Pool(op) => kernels::pool::pool(self, op, &inputs[0], out),
             Op::PoolGrad { pool, .. } => kernels::pool::pool_grad(self, pool, inputs, &out[0]),
             Op::CrossEntropy(op) => kernels::loss::cross_entropy(self, op, &inputs[0], &inputs[1], out),

@@ -2,15 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use gradus_tensor_core::half::{bf16, f16};
 use gradus_tensor_core::{BinaryOp, DType, Element, Error, Outcome, Result, View};
 use num_traits::{WrappingAdd, WrappingMul, WrappingSub};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
-use crate::kernels::map::{Float, Zip, zip};
+use crate::kernels::map::{Loop2, Parameters, Zip, walk2, zip, zip_real};
 use crate::math::real::Real;
-use crate::{Cpu, CpuBuffer, Level};
+use crate::{Cpu, CpuBuffer};
 
 /// `op(a, b)` for each pair of elements.
 #[inline]
@@ -36,39 +35,26 @@ pub(crate) unsafe fn apply<const N: usize>(
     dtype: DType,
     operands: [Operand; N],
 ) -> Result<Outcome<()>> {
-    // SAFETY: promised by the caller.
+    let found = match dtype {
+        DType::F32 | DType::F16 | DType::BF16 => float::<f32>(op),
+        DType::F64 => float::<f64>(op),
+        DType::I64 => int::<i64>(op),
+        DType::I32 => int::<i32>(op),
+        DType::U8 => int::<u8>(op),
+        DType::Bool => logic(op),
+        _ => None,
+    };
+    // SAFETY: promised by the caller; the loop is one for the dtype.
     unsafe {
-        match dtype {
-            DType::F32 => Ok(float::<f32, N>(cpu, op, operands)),
-            DType::F64 => Ok(float::<f64, N>(cpu, op, operands)),
-            DType::F16 => Ok(float::<f16, N>(cpu, op, operands)),
-            DType::BF16 => Ok(float::<bf16, N>(cpu, op, operands)),
-            DType::I64 => int::<i64, N>(cpu, op, operands),
-            DType::I32 => int::<i32, N>(cpu, op, operands),
-            DType::U8 => int::<u8, N>(cpu, op, operands),
-            DType::Bool => Ok(logic(cpu, op, operands)),
-            _ => Ok(Outcome::Unsupported),
+        match (found, dtype) {
+            (Some(f), _) => walk2(cpu, op.flops() as usize, dtype, (f, [0.0; 2]), operands),
+            (None, DType::I64) => dividing::<i64, N>(cpu, op, operands)?,
+            (None, DType::I32) => dividing::<i32, N>(cpu, op, operands)?,
+            (None, DType::U8) => dividing::<u8, N>(cpu, op, operands)?,
+            _ => return Ok(Outcome::Unsupported),
         }
     }
-}
-
-/// Work of an op on one pair, as [`Cpu::for_chunks`] counts it.
-fn cost(op: BinaryOp) -> usize {
-    op.flops() as usize
-}
-
-/// # Safety
-/// As [`apply`].
-#[inline(always)]
-unsafe fn run<T: Element, const N: usize>(
-    cpu: &Cpu,
-    cost: usize,
-    operands: [Operand; N],
-    kernel: impl Fn(Level, *const T, *const T, *mut T, usize) + Sync,
-) {
-    let level = cpu.level();
-    // SAFETY: promised by the caller.
-    unsafe { walk(cpu, cost, operands, |p, n| kernel(level, p[N - 2].cast(), p[N - 1].cast(), p[0].cast(), n)) }
+    Ok(Outcome::Done(()))
 }
 
 macro_rules! pairs {
@@ -77,6 +63,8 @@ macro_rules! pairs {
         #[derive(Clone, Copy)]
         struct $name;
         impl<T: $trait> Zip<T, T> for $name {
+            #[inline(always)]
+            fn with(_: Parameters) -> Self { $name }
             #[inline(always)]
             fn eval(self, $a: T, $b: T) -> T { $value }
         }
@@ -114,6 +102,8 @@ macro_rules! logic {
         struct $name;
         impl Zip<bool, bool> for $name {
             #[inline(always)]
+            fn with(_: Parameters) -> Self { $name }
+            #[inline(always)]
             fn eval(self, $a: bool, $b: bool) -> bool { $value }
         }
     )*};
@@ -124,85 +114,70 @@ logic! {
     Xor: |a, b| a ^ b;
 }
 
-/// # Safety
-/// As [`apply`].
-unsafe fn float<T: Float, const N: usize>(cpu: &Cpu, op: BinaryOp, operands: [Operand; N]) -> Outcome<()> {
-    macro_rules! with {
-        ($f:expr) => {
-            run(cpu, cost(op), operands, |level, a, b, out, n| T::zip(level, $f, a, b, out, n))
-        };
-    }
-    // SAFETY: promised by the caller.
-    unsafe {
-        match op {
-            BinaryOp::Add => with!(Add),
-            BinaryOp::Sub => with!(Sub),
-            BinaryOp::Mul => with!(Mul),
-            BinaryOp::Div => with!(Div),
-            BinaryOp::Pow => with!(Pow),
-            BinaryOp::Maximum => with!(Maximum),
-            BinaryOp::Minimum => with!(Minimum),
-            BinaryOp::Rem => with!(Rem),
-            BinaryOp::Atan2 => with!(Atan2),
-            _ => return Outcome::Unsupported,
-        }
-    }
-    Outcome::Done(())
+/// The loop of an op over floats.
+#[inline]
+fn float<T: Real>(op: BinaryOp) -> Option<Loop2> {
+    Some(match op {
+        BinaryOp::Add => zip::<Add, T, T>,
+        BinaryOp::Sub => zip::<Sub, T, T>,
+        BinaryOp::Mul => zip::<Mul, T, T>,
+        BinaryOp::Div => zip::<Div, T, T>,
+        BinaryOp::Pow => zip_real::<Pow, T>,
+        BinaryOp::Maximum => zip::<Maximum, T, T>,
+        BinaryOp::Minimum => zip::<Minimum, T, T>,
+        BinaryOp::Rem => zip_real::<Rem, T>,
+        BinaryOp::Atan2 => zip_real::<Atan2, T>,
+        _ => return None,
+    })
 }
 
+/// The loop of an op over integers that cannot fail.
+fn int<T: Int>(op: BinaryOp) -> Option<Loop2> {
+    Some(match op {
+        BinaryOp::Add => zip::<IntAdd, T, T>,
+        BinaryOp::Sub => zip::<IntSub, T, T>,
+        BinaryOp::Mul => zip::<IntMul, T, T>,
+        BinaryOp::Maximum => zip::<IntMax, T, T>,
+        BinaryOp::Minimum => zip::<IntMin, T, T>,
+        _ => return None,
+    })
+}
+
+/// The loop of an op over truth values.
+fn logic(op: BinaryOp) -> Option<Loop2> {
+    Some(match op {
+        BinaryOp::Add | BinaryOp::Maximum => zip::<Or, bool, bool>,
+        BinaryOp::Mul | BinaryOp::Minimum => zip::<And, bool, bool>,
+        BinaryOp::Xor => zip::<Xor, bool, bool>,
+        _ => return None,
+    })
+}
+
+/// Division, remainder and power of integers.
+///
 /// # Safety
 /// As [`apply`].
-unsafe fn int<T: Int, const N: usize>(cpu: &Cpu, op: BinaryOp, operands: [Operand; N]) -> Result<Outcome<()>> {
-    macro_rules! with {
-        ($f:expr) => {
-            run::<T, N>(cpu, cost(op), operands, |level, a, b, out, n| zip(level, $f, a, b, out, n))
-        };
-    }
+unsafe fn dividing<T: Element, const N: usize>(
+    cpu: &Cpu,
+    op: BinaryOp,
+    operands: [Operand; N],
+) -> Result<()> {
+    let by_zero = AtomicBool::new(false);
     // SAFETY: promised by the caller.
     unsafe {
-        match op {
-            BinaryOp::Add => with!(IntAdd),
-            BinaryOp::Sub => with!(IntSub),
-            BinaryOp::Mul => with!(IntMul),
-            BinaryOp::Maximum => with!(IntMax),
-            BinaryOp::Minimum => with!(IntMin),
-            BinaryOp::Div | BinaryOp::Rem | BinaryOp::Pow => {
-                let by_zero = AtomicBool::new(false);
-                run::<T, N>(cpu, 8, operands, |_, a, b, out, n| {
-                    for i in 0..n {
-                        let value = op.eval_int((*a.add(i)).to_i64(), (*b.add(i)).to_i64());
-                        out.add(i).write(T::from_i64(value.unwrap_or_else(|| {
-                            by_zero.store(true, Relaxed);
-                            0
-                        })));
-                    }
-                });
-                if by_zero.into_inner() {
-                    return Err(Error::argument(op.name(), "division of an integer by zero"));
-                }
+        walk(cpu, 8, operands, |p, n| {
+            let (a, b, out) = (p[N - 2].cast::<T>(), p[N - 1].cast::<T>(), p[0].cast::<T>());
+            for i in 0..n {
+                let value = op.eval_int((*a.add(i)).to_i64(), (*b.add(i)).to_i64());
+                out.add(i).write(T::from_i64(value.unwrap_or_else(|| {
+                    by_zero.store(true, Relaxed);
+                    0
+                })));
             }
-            _ => return Ok(Outcome::Unsupported),
-        }
+        });
     }
-    Ok(Outcome::Done(()))
-}
-
-/// # Safety
-/// As [`apply`].
-unsafe fn logic<const N: usize>(cpu: &Cpu, op: BinaryOp, operands: [Operand; N]) -> Outcome<()> {
-    macro_rules! with {
-        ($f:expr) => {
-            run::<bool, N>(cpu, 1, operands, |level, a, b, out, n| zip(level, $f, a, b, out, n))
-        };
+    if by_zero.into_inner() {
+        return Err(Error::argument(op.name(), "an integer was divided by zero"));
     }
-    // SAFETY: promised by the caller.
-    unsafe {
-        match op {
-            BinaryOp::Add | BinaryOp::Maximum => with!(Or),
-            BinaryOp::Mul | BinaryOp::Minimum => with!(And),
-            BinaryOp::Xor => with!(Xor),
-            _ => return Outcome::Unsupported,
-        }
-    }
-    Outcome::Done(())
+    Ok(())
 }

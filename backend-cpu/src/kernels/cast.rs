@@ -5,7 +5,7 @@ use gradus_tensor_core::{DType, Element, Meta, View, with_dtype};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
-use crate::kernels::map::{Map, map};
+use crate::kernels::map::{Loop1, Map, Parameters, map};
 use crate::math::half::Half;
 use crate::{Cpu, CpuBuffer};
 
@@ -15,9 +15,10 @@ pub(crate) fn cast(cpu: &Cpu, x: &View<'_, CpuBuffer>, to: DType) -> Done {
         return super::copy::copy(cpu, x);
     }
     let mut out = cpu.alloc(&Meta::new(*x.layout.shape(), to))?;
-    let operands = [Operand::output(&mut out, x.layout), Operand::read(x)];
+    let convert: Loop1 = with_dtype!(x.dtype, T => with_dtype!(to, U => map::<Convert, T, U>));
+    let (operands, level) = ([Operand::output(&mut out, x.layout), Operand::read(x)], cpu.level());
     // SAFETY: the view was checked, the shapes are one, the buffer is new, the types are those of the dtypes.
-    unsafe { with_dtype!(x.dtype, T => with_dtype!(to, U => typed::<T, U>(cpu, operands))) };
+    unsafe { walk(cpu, 2, operands, |[out, x], n| convert(level, [0.0; 2], x, out, n)) };
     done(out)
 }
 
@@ -25,6 +26,10 @@ pub(crate) fn cast(cpu: &Cpu, x: &View<'_, CpuBuffer>, to: DType) -> Done {
 struct Convert;
 
 impl<T: Cast, U: Cast> Map<T, U> for Convert {
+    #[inline(always)]
+    fn with(_: Parameters) -> Self {
+        Convert
+    }
     #[inline(always)]
     fn eval(self, x: T) -> U {
         // The narrowest type that holds every value of both, so that loops vectorize.
@@ -67,12 +72,4 @@ cast_impl! {
     i32, false, |x| x as f32, x as i32;
     u8, true, |x| x as f32, x as u8;
     bool, true, |x| x as u8 as f32, x != 0.0;
-}
-
-/// # Safety
-/// As [`walk`]; the output has elements of `U`, the input of `T`.
-unsafe fn typed<T: Cast, U: Cast>(cpu: &Cpu, operands: [Operand; 2]) {
-    let level = cpu.level();
-    // SAFETY: promised by the caller.
-    unsafe { walk(cpu, 2, operands, |p, n| map::<_, T, U>(level, Convert, p[1].cast(), p[0].cast(), n)) }
 }

@@ -5,7 +5,7 @@ use gradus_tensor_core::{CompareOp, DType, Element, Meta, Outcome, View};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
-use crate::kernels::map::{Zip, zip};
+use crate::kernels::map::{Loop2, Parameters, Zip, zip};
 use crate::level::Kernel;
 use crate::math::half::Half;
 use crate::{Cpu, CpuBuffer};
@@ -13,21 +13,23 @@ use crate::{Cpu, CpuBuffer};
 /// `op(a, b)` for each pair, as bool.
 pub(crate) fn compare(cpu: &Cpu, op: CompareOp, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>) -> Done {
     let mut out = cpu.alloc(&Meta::new(*a.layout.shape(), DType::Bool))?;
+    let found = match a.dtype {
+        DType::F32 => typed::<f32>(op),
+        DType::F64 => typed::<f64>(op),
+        DType::F16 => typed::<f16>(op),
+        DType::BF16 => typed::<bf16>(op),
+        DType::I64 => typed::<i64>(op),
+        DType::I32 => typed::<i32>(op),
+        DType::U8 => typed::<u8>(op),
+        DType::Bool => typed::<bool>(op),
+        _ => return Ok(Outcome::Unsupported),
+    };
+    // `a > b` is `b < a`.
+    let (a, b) = if matches!(op, CompareOp::Gt | CompareOp::Ge) { (b, a) } else { (a, b) };
     let operands = [Operand::output(&mut out, a.layout), Operand::read(a), Operand::read(b)];
-    // SAFETY: the views were checked and have one shape and dtype, the buffer is new.
-    unsafe {
-        match a.dtype {
-            DType::F32 => typed::<f32>(cpu, op, operands),
-            DType::F64 => typed::<f64>(cpu, op, operands),
-            DType::F16 => typed::<f16>(cpu, op, operands),
-            DType::BF16 => typed::<bf16>(cpu, op, operands),
-            DType::I64 => typed::<i64>(cpu, op, operands),
-            DType::I32 => typed::<i32>(cpu, op, operands),
-            DType::U8 => typed::<u8>(cpu, op, operands),
-            DType::Bool => typed::<bool>(cpu, op, operands),
-            _ => return Ok(Outcome::Unsupported),
-        }
-    }
+    let level = cpu.level();
+    // SAFETY: the views were checked and have one shape and dtype, the buffer is new, the loop is one for them.
+    unsafe { walk(cpu, 1, operands, |[out, a, b], n| found(level, [0.0; 2], a, b, out, n)) };
     done(out)
 }
 
@@ -63,6 +65,8 @@ macro_rules! comparisons {
         struct $name;
         impl<T: Comparable> Zip<T, bool> for $name {
             #[inline(always)]
+            fn with(_: Parameters) -> Self { $name }
+            #[inline(always)]
             fn eval(self, a: T, b: T) -> bool {
                 let ($a, $b) = (a.value(), b.value());
                 $value
@@ -77,39 +81,21 @@ comparisons! {
     Le: |a, b| a <= b;
 }
 
-/// # Safety
-/// As [`walk`].
-unsafe fn typed<T: Comparable>(cpu: &Cpu, op: CompareOp, operands: [Operand; 3]) {
-    let level = cpu.level();
-    macro_rules! with {
-        ($f:expr, $a:literal, $b:literal) => {
-            walk(cpu, 1, operands, |p, n| {
-                zip::<_, T, bool>(level, $f, p[$a].cast(), p[$b].cast(), p[0].cast(), n)
-            })
-        };
-    }
-    // SAFETY: promised by the caller.
-    unsafe {
-        match op {
-            CompareOp::Eq => with!(Eq, 1, 2),
-            CompareOp::Ne => with!(Ne, 1, 2),
-            CompareOp::Lt => with!(Lt, 1, 2),
-            CompareOp::Le => with!(Le, 1, 2),
-            CompareOp::Gt => with!(Lt, 2, 1),
-            CompareOp::Ge => with!(Le, 2, 1),
-        }
+/// The loop of a comparison; `>` and `>=` are those of their mirror images.
+fn typed<T: Comparable>(op: CompareOp) -> Loop2 {
+    match op {
+        CompareOp::Eq => zip::<Eq, T, bool>,
+        CompareOp::Ne => zip::<Ne, T, bool>,
+        CompareOp::Lt | CompareOp::Gt => zip::<Lt, T, bool>,
+        CompareOp::Le | CompareOp::Ge => zip::<Le, T, bool>,
     }
 }
 
 /// `a` where the condition holds, `b` elsewhere. Values are moved as bits of their size.
 pub(crate) fn select(cpu: &Cpu, [condition, a, b]: [&View<'_, CpuBuffer>; 3]) -> Done {
     let mut out = cpu.alloc(&a.meta())?;
-    let operands = [
-        Operand::output(&mut out, a.layout),
-        Operand::read(condition),
-        Operand::read(a),
-        Operand::read(b),
-    ];
+    let operands =
+        [Operand::output(&mut out, a.layout), Operand::read(condition), Operand::read(a), Operand::read(b)];
     // SAFETY: the views were checked and have one shape, the buffer is new, elements are as large as the type.
     unsafe {
         match a.dtype.size() {

@@ -79,7 +79,9 @@ impl Packed<'_> {
     /// As [`CpuBuffer::ptr`].
     pub(crate) fn as_slice<T: Element>(&self) -> &[T] {
         // SAFETY: a checked contiguous view of `T` lies inside its buffer.
-        unsafe { std::slice::from_raw_parts(self.buffer().ptr::<T>().add(self.start), self.meta.shape.numel()) }
+        unsafe {
+            std::slice::from_raw_parts(self.buffer().ptr::<T>().add(self.start), self.meta.shape.numel())
+        }
     }
 
     /// The address of the first element.
@@ -104,11 +106,7 @@ pub(crate) struct Along {
 impl Along {
     /// That view of a shape.
     pub(crate) fn new(dims: &[usize], axis: usize) -> Self {
-        Self {
-            outer: dims[..axis].iter().product(),
-            n: dims[axis],
-            inner: dims[axis + 1..].iter().product(),
-        }
+        Self { outer: dims[..axis].iter().product(), n: dims[axis], inner: dims[axis + 1..].iter().product() }
     }
 }
 

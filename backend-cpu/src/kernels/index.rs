@@ -51,13 +51,7 @@ pub(crate) fn gather(
 
 /// # Safety
 /// Indices are below `along.n`; elements are as large as `T`.
-unsafe fn gather_bits<T: Copy>(
-    cpu: &Cpu,
-    along: Along,
-    x: &Packed<'_>,
-    index: &[i64],
-    out: &mut CpuBuffer,
-) {
+unsafe fn gather_bits<T: Copy>(cpu: &Cpu, along: Along, x: &Packed<'_>, index: &[i64], out: &mut CpuBuffer) {
     let Along { outer, n, inner } = along;
     let rows = index.len() / (outer * inner).max(1);
     let from = SendPtr(x.bytes().cast_mut().cast::<T>());

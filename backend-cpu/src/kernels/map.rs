@@ -1,22 +1,36 @@
 //! Loops over contiguous elements that the compiler vectorizes: functions of one and of two operands.
 //!
 //! A function is a small value with an `#[inline(always)]` method, so that its body ends up inside the loop of
-//! every feature level. Half-precision operands are widened to `f32` block by block, so that no function is
-//! compiled for them.
+//! every feature level. The loop is then handed on as a plain function pointer without types ([`Loop1`],
+//! [`Loop2`]): what walks memory and what widens half precision is compiled once, not once per function.
 
 use std::mem::MaybeUninit;
 
-use gradus_tensor_core::Element;
+use gradus_tensor_core::half::{bf16, f16};
+use gradus_tensor_core::{DType, Element};
 
+use crate::Cpu;
 use crate::Level;
+use crate::elementwise::{Operand, walk};
 use crate::level::Kernel;
 use crate::math::half::Half;
+use crate::math::real::Real;
 
 /// Elements of a half-precision block.
 const BLOCK: usize = 256;
 
+/// The parameters of a function: at most two numbers.
+pub(crate) type Parameters = [f64; 2];
+/// A loop over one input: level, parameters, input, output, number of elements.
+pub(crate) type Loop1 = unsafe fn(Level, Parameters, *const u8, *mut u8, usize);
+/// A loop over two inputs.
+pub(crate) type Loop2 = unsafe fn(Level, Parameters, *const u8, *const u8, *mut u8, usize);
+
 /// A function of one element.
-pub(crate) trait Map<T, U>: Copy + Sync {
+pub(crate) trait Map<T, U>: Copy {
+    /// The function with these parameters.
+    fn with(parameters: Parameters) -> Self;
+
     /// Its value, for arguments that are not [hard](Map::hard).
     fn eval(self, x: T) -> U;
 
@@ -33,7 +47,10 @@ pub(crate) trait Map<T, U>: Copy + Sync {
 }
 
 /// A function of two elements.
-pub(crate) trait Zip<T, U>: Copy + Sync {
+pub(crate) trait Zip<T, U>: Copy {
+    /// The function with these parameters.
+    fn with(parameters: Parameters) -> Self;
+
     /// Its value, where the right argument is not [hard](Zip::hard).
     fn eval(self, a: T, b: T) -> U;
 
@@ -56,36 +73,20 @@ impl<F: Map<T, U>, T: Element, U: Element> Kernel for MapLoop<F, T, U> {
     #[inline(always)]
     fn run(self) {
         let MapLoop(f, x, out, n) = self;
-        // SAFETY: as below.
-        if (0..n).fold(false, |any, i| any | F::hard(unsafe { *x.add(i) })) {
-            for i in 0..n {
-                // SAFETY: as below.
-                unsafe {
+        // SAFETY: whoever made the loop promised `n` elements on both sides.
+        unsafe {
+            if (0..n).fold(false, |any, i| any | F::hard(*x.add(i))) {
+                for i in 0..n {
                     let x = *x.add(i);
                     out.add(i).write(if F::hard(x) { f.eval_hard(x) } else { f.eval(x) });
                 }
+            } else {
+                for i in 0..n {
+                    out.add(i).write(f.eval(*x.add(i)));
+                }
             }
-            return;
-        }
-        for i in 0..n {
-            // SAFETY: whoever made the loop promised `n` elements on both sides.
-            unsafe { out.add(i).write(f.eval(*x.add(i))) };
         }
     }
-}
-
-/// `out[i] = f(x[i])`.
-///
-/// # Safety
-/// Both hold `n` elements; they are the same memory or do not overlap.
-pub(crate) unsafe fn map<F: Map<T, U>, T: Element, U: Element>(
-    level: Level,
-    f: F,
-    x: *const T,
-    out: *mut U,
-    n: usize,
-) {
-    level.run(MapLoop(f, x, out, n));
 }
 
 struct ZipLoop<F, T, U>(F, *const T, *const T, *mut U, usize);
@@ -95,50 +96,86 @@ impl<F: Zip<T, U>, T: Element, U: Element> Kernel for ZipLoop<F, T, U> {
     #[inline(always)]
     fn run(self) {
         let ZipLoop(f, a, b, out, n) = self;
-        // SAFETY: as below.
-        if (0..n).fold(false, |any, i| any | F::hard(unsafe { *b.add(i) })) {
-            for i in 0..n {
-                // SAFETY: as below.
-                unsafe {
+        // SAFETY: whoever made the loop promised `n` elements everywhere.
+        unsafe {
+            if (0..n).fold(false, |any, i| any | F::hard(*b.add(i))) {
+                for i in 0..n {
                     let (a, b) = (*a.add(i), *b.add(i));
                     out.add(i).write(if F::hard(b) { f.eval_hard(a, b) } else { f.eval(a, b) });
                 }
+            } else {
+                for i in 0..n {
+                    out.add(i).write(f.eval(*a.add(i), *b.add(i)));
+                }
             }
-            return;
-        }
-        for i in 0..n {
-            // SAFETY: whoever made the loop promised `n` elements everywhere.
-            unsafe { out.add(i).write(f.eval(*a.add(i), *b.add(i))) };
         }
     }
 }
 
-/// `out[i] = f(a[i], b[i])`.
+/// `out[i] = f(x[i])`, as a [`Loop1`].
 ///
 /// # Safety
-/// All hold `n` elements; the output is the same memory as an input or does not overlap it.
-pub(crate) unsafe fn zip<F: Zip<T, U>, T: Element, U: Element>(
+/// Both hold `n` elements of these types; they are the same memory or do not overlap.
+pub(crate) unsafe fn map<F: Map<T, U>, T: Element, U: Element>(
     level: Level,
-    f: F,
-    a: *const T,
-    b: *const T,
-    out: *mut U,
+    p: Parameters,
+    x: *const u8,
+    out: *mut u8,
     n: usize,
 ) {
-    level.run(ZipLoop(f, a, b, out, n));
+    level.run(MapLoop::<F, T, U>(F::with(p), x.cast(), out.cast(), n));
 }
 
-/// [`map`] for half-precision operands, computed in `f32`.
+/// [`map`] over floats; see [`Real::drive`].
 ///
 /// # Safety
 /// As [`map`].
-pub(crate) unsafe fn map_half<F: Map<f32, f32>, H: Half>(
+pub(crate) unsafe fn map_real<F: Map<T, T>, T: Real>(
     level: Level,
-    f: F,
-    x: *const H,
-    out: *mut H,
+    p: Parameters,
+    x: *const u8,
+    out: *mut u8,
     n: usize,
 ) {
+    T::drive(level, MapLoop::<F, T, T>(F::with(p), x.cast(), out.cast(), n));
+}
+
+/// `out[i] = f(a[i], b[i])`, as a [`Loop2`].
+///
+/// # Safety
+/// All hold `n` elements of these types; the output is the same memory as an input or does not overlap it.
+pub(crate) unsafe fn zip<F: Zip<T, U>, T: Element, U: Element>(
+    level: Level,
+    p: Parameters,
+    a: *const u8,
+    b: *const u8,
+    out: *mut u8,
+    n: usize,
+) {
+    level.run(ZipLoop::<F, T, U>(F::with(p), a.cast(), b.cast(), out.cast(), n));
+}
+
+/// [`zip`] over floats; see [`Real::drive`].
+///
+/// # Safety
+/// As [`zip`].
+pub(crate) unsafe fn zip_real<F: Zip<T, T>, T: Real>(
+    level: Level,
+    p: Parameters,
+    a: *const u8,
+    b: *const u8,
+    out: *mut u8,
+    n: usize,
+) {
+    T::drive(level, ZipLoop::<F, T, T>(F::with(p), a.cast(), b.cast(), out.cast(), n));
+}
+
+/// Runs a loop of `f32` over half-precision operands.
+///
+/// # Safety
+/// As [`map`], with elements of `H`; the loop is one of `f32` to `f32`.
+unsafe fn map_half<H: Half>(level: Level, f: Loop1, p: Parameters, x: *const u8, out: *mut u8, n: usize) {
+    let (x, out) = (x.cast::<H>(), out.cast::<H>());
     let mut wide = [MaybeUninit::<f32>::uninit(); BLOCK];
     let wide = wide.as_mut_ptr().cast::<f32>();
     for start in (0..n).step_by(BLOCK) {
@@ -146,24 +183,18 @@ pub(crate) unsafe fn map_half<F: Map<f32, f32>, H: Half>(
         // SAFETY: `start..start + len` lies inside both operands, `len` elements fit the block.
         unsafe {
             H::widen(level, x.add(start), wide, len);
-            map(level, f, wide, wide, len);
+            f(level, p, wide.cast(), wide.cast(), len);
             H::narrow(level, wide, out.add(start), len);
         }
     }
 }
 
-/// [`zip`] for half-precision operands, computed in `f32`.
+/// Runs a loop of `f32` over half-precision operands.
 ///
 /// # Safety
-/// As [`zip`].
-pub(crate) unsafe fn zip_half<F: Zip<f32, f32>, H: Half>(
-    level: Level,
-    f: F,
-    a: *const H,
-    b: *const H,
-    out: *mut H,
-    n: usize,
-) {
+/// As [`zip`], with elements of `H`; the loop is one of `f32` to `f32`.
+unsafe fn zip_half<H: Half>(level: Level, f: Loop2, p: Parameters, [a, b, out]: [*mut u8; 3], n: usize) {
+    let (a, b, out) = (a.cast::<H>(), b.cast::<H>(), out.cast::<H>());
     let mut wide = [[MaybeUninit::<f32>::uninit(); BLOCK]; 2];
     let [x, y] = wide.each_mut().map(|w| w.as_mut_ptr().cast::<f32>());
     for start in (0..n).step_by(BLOCK) {
@@ -172,64 +203,55 @@ pub(crate) unsafe fn zip_half<F: Zip<f32, f32>, H: Half>(
         unsafe {
             H::widen(level, a.add(start), x, len);
             H::widen(level, b.add(start), y, len);
-            zip(level, f, x, y, x, len);
+            f(level, p, x.cast(), y.cast(), x.cast(), len);
             H::narrow(level, x, out.add(start), len);
         }
     }
 }
 
-/// A float dtype: how loops over it run functions that are written for `f32` and `f64`.
-pub(crate) trait Float: Element {
-    /// `out[i] = f(x[i])`.
-    ///
-    /// # Safety
-    /// As [`map`].
-    unsafe fn map<F: Map<f32, f32> + Map<f64, f64>>(
-        level: Level,
-        f: F,
-        x: *const Self,
-        out: *mut Self,
-        n: usize,
-    );
-
-    /// `out[i] = f(a[i], b[i])`.
-    ///
-    /// # Safety
-    /// As [`zip`].
-    unsafe fn zip<F: Zip<f32, f32> + Zip<f64, f64>>(
-        level: Level,
-        f: F,
-        a: *const Self,
-        b: *const Self,
-        out: *mut Self,
-        n: usize,
-    );
+/// Walks a loop over operands: the first is the output, the last the input; a single one is both. Loops for
+/// half precision are those of `f32`.
+///
+/// # Safety
+/// As [`walk`]; the loop is one for this dtype.
+pub(crate) unsafe fn walk1<const N: usize>(
+    cpu: &Cpu,
+    cost: usize,
+    dtype: DType,
+    (f, p): (Loop1, Parameters),
+    operands: [Operand; N],
+) {
+    let level = cpu.level();
+    // SAFETY: promised by the caller.
+    unsafe {
+        walk(cpu, cost, operands, |q, n| match dtype {
+            DType::F16 => map_half::<f16>(level, f, p, q[N - 1], q[0], n),
+            DType::BF16 => map_half::<bf16>(level, f, p, q[N - 1], q[0], n),
+            _ => f(level, p, q[N - 1], q[0], n),
+        });
+    }
 }
 
-macro_rules! float {
-    ($($t:ty: $map:ident, $zip:ident;)*) => {$(
-        impl Float for $t {
-            #[inline(always)]
-            unsafe fn map<F: Map<f32, f32> + Map<f64, f64>>(
-                level: Level, f: F, x: *const Self, out: *mut Self, n: usize,
-            ) {
-                // SAFETY: promised by the caller.
-                unsafe { $map(level, f, x, out, n) }
-            }
-
-            #[inline(always)]
-            unsafe fn zip<F: Zip<f32, f32> + Zip<f64, f64>>(
-                level: Level, f: F, a: *const Self, b: *const Self, out: *mut Self, n: usize,
-            ) {
-                // SAFETY: promised by the caller.
-                unsafe { $zip(level, f, a, b, out, n) }
-            }
-        }
-    )*};
-}
-float! {
-    f32: map, zip;
-    f64: map, zip;
-    gradus_tensor_core::half::f16: map_half, zip_half;
-    gradus_tensor_core::half::bf16: map_half, zip_half;
+/// Walks a loop over operands: the first is the output, the last two the inputs; with two operands the first is
+/// both output and left input. Loops for half precision are those of `f32`.
+///
+/// # Safety
+/// As [`walk`]; the loop is one for this dtype.
+#[inline]
+pub(crate) unsafe fn walk2<const N: usize>(
+    cpu: &Cpu,
+    cost: usize,
+    dtype: DType,
+    (f, p): (Loop2, Parameters),
+    operands: [Operand; N],
+) {
+    let level = cpu.level();
+    // SAFETY: promised by the caller.
+    unsafe {
+        walk(cpu, cost, operands, |q, n| match dtype {
+            DType::F16 => zip_half::<f16>(level, f, p, [q[N - 2], q[N - 1], q[0]], n),
+            DType::BF16 => zip_half::<bf16>(level, f, p, [q[N - 2], q[N - 1], q[0]], n),
+            _ => f(level, p, q[N - 2], q[N - 1], q[0], n),
+        });
+    }
 }

@@ -37,9 +37,15 @@ pub(crate) fn transpose(cpu: &Cpu, x: &View<'_, CpuBuffer>, out: &mut CpuBuffer)
             unsafe {
                 match x.dtype.size() {
                     1 => band.copy(from.get().cast::<u8>().offset(source), to.get().cast::<u8>().add(target)),
-                    2 => band.copy(from.get().cast::<u16>().offset(source), to.get().cast::<u16>().add(target)),
-                    4 => band.copy(from.get().cast::<u32>().offset(source), to.get().cast::<u32>().add(target)),
-                    _ => band.copy(from.get().cast::<u64>().offset(source), to.get().cast::<u64>().add(target)),
+                    2 => {
+                        band.copy(from.get().cast::<u16>().offset(source), to.get().cast::<u16>().add(target))
+                    }
+                    4 => {
+                        band.copy(from.get().cast::<u32>().offset(source), to.get().cast::<u32>().add(target))
+                    }
+                    _ => {
+                        band.copy(from.get().cast::<u64>().offset(source), to.get().cast::<u64>().add(target))
+                    }
                 }
             }
         }

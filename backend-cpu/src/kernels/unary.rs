@@ -1,11 +1,10 @@
 //! Element-wise functions of one operand.
 
-use gradus_tensor_core::half::{bf16, f16};
 use gradus_tensor_core::{DType, Element, Outcome, UnaryOp, View};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
-use crate::kernels::map::{Float, Map, map};
+use crate::kernels::map::{Loop1, Map, Parameters, map, map_real, walk1};
 use crate::math::real::Real;
 use crate::{Cpu, CpuBuffer};
 
@@ -23,27 +22,30 @@ pub(crate) fn unary(cpu: &Cpu, op: UnaryOp, x: &View<'_, CpuBuffer>) -> Done {
 /// Applies the op to operands of one dtype: the first is the output, the last the input; a single one is both.
 ///
 /// # Safety
-/// As [`walk`]; the operands are of that dtype.
+/// As [`walk`](crate::elementwise::walk); the operands are of that dtype.
 pub(crate) unsafe fn apply<const N: usize>(
     cpu: &Cpu,
     op: UnaryOp,
     dtype: DType,
     operands: [Operand; N],
 ) -> Outcome<()> {
-    // SAFETY: promised by the caller.
+    let found = match dtype {
+        DType::F32 | DType::F16 | DType::BF16 => float::<f32>(op),
+        DType::F64 => float::<f64>(op),
+        DType::Bool => (op == UnaryOp::Not).then_some((map::<Not, bool, bool> as Loop1, [0.0; 2])),
+        _ => None,
+    };
+    // SAFETY: promised by the caller; the loop is one for the dtype.
     unsafe {
-        match dtype {
-            DType::F32 => float::<f32, N>(cpu, op, operands),
-            DType::F64 => float::<f64, N>(cpu, op, operands),
-            DType::F16 => float::<f16, N>(cpu, op, operands),
-            DType::BF16 => float::<bf16, N>(cpu, op, operands),
-            DType::I64 => int::<i64, N>(cpu, op, operands),
-            DType::I32 => int::<i32, N>(cpu, op, operands),
-            DType::U8 => int::<u8, N>(cpu, op, operands),
-            DType::Bool => not(cpu, op, operands),
-            _ => Outcome::Unsupported,
+        match (found, dtype) {
+            (Some(f), _) => walk1(cpu, op.flops() as usize, dtype, f, operands),
+            (None, DType::I64) if op.takes_int() => int::<i64, N>(cpu, op, operands),
+            (None, DType::I32) if op.takes_int() => int::<i32, N>(cpu, op, operands),
+            (None, DType::U8) if op.takes_int() => int::<u8, N>(cpu, op, operands),
+            _ => return Outcome::Unsupported,
         }
     }
+    Outcome::Done(())
 }
 
 macro_rules! functions {
@@ -51,6 +53,8 @@ macro_rules! functions {
         #[derive(Clone, Copy)]
         struct $name;
         impl<T: Real> Map<T, T> for $name {
+            #[inline(always)]
+            fn with(_: Parameters) -> Self { $name }
             #[inline(always)]
             fn eval(self, $x: T) -> T { $value }
             $(#[inline(always)]
@@ -61,13 +65,15 @@ macro_rules! functions {
 }
 
 macro_rules! functions_with_parameters {
-    ($($name:ident($($p:ident),*): |$x:ident| $value:expr;)*) => {$(
+    ($($name:ident($p:ident, $q:pat): |$x:ident| $value:expr;)*) => {$(
         #[derive(Clone, Copy)]
-        struct $name { $($p: f64),* }
-        impl<T: Real> Map<T, T> for $name {
+        struct $name<T>(T, T);
+        impl<T: Real> Map<T, T> for $name<T> {
+            #[inline(always)]
+            fn with([p, q]: Parameters) -> Self { $name(T::of(p), T::of(q)) }
             #[inline(always)]
             fn eval(self, $x: T) -> T {
-                $(let $p = T::of(self.$p);)*
+                let $name($p, $q) = self;
                 $value
             }
         }
@@ -115,10 +121,10 @@ functions! {
 
 functions_with_parameters! {
     Affine(mul, add): |x| x.fma(mul, add);
-    Powf(exponent): |x| x.pow(exponent);
+    Powf(exponent, _): |x| x.pow(exponent);
     Clamp(min, max): |x| clamp(x, min, max);
-    LeakyRelu(slope): |x| if x > T::ZERO { x } else { slope * x };
-    Elu(alpha): |x| if x > T::ZERO { x } else { alpha * x.expm1() };
+    LeakyRelu(slope, _): |x| if x > T::ZERO { x } else { slope * x };
+    Elu(alpha, _): |x| if x > T::ZERO { x } else { alpha * x.expm1() };
 }
 
 /// Between the limits; NaN stays NaN, and the upper limit wins if they cross.
@@ -128,106 +134,86 @@ pub(crate) fn clamp<T: Real>(x: T, min: T, max: T) -> T {
     if x > max { max } else { x }
 }
 
+/// The loop of an op over floats, and its parameters.
+fn float<T: Real>(op: UnaryOp) -> Option<(Loop1, Parameters)> {
+    macro_rules! with {
+        ($f:ty) => {
+            with!($f, 0.0, 0.0)
+        };
+        ($f:ty, $p:expr) => {
+            with!($f, $p, 0.0)
+        };
+        ($f:ty, $p:expr, $q:expr) => {
+            (map_real::<$f, T> as Loop1, [$p, $q])
+        };
+    }
+    Some(match op {
+        UnaryOp::Neg => with!(Neg),
+        UnaryOp::Abs => with!(Abs),
+        UnaryOp::Sign => with!(Sign),
+        UnaryOp::Floor => with!(Floor),
+        UnaryOp::Ceil => with!(Ceil),
+        UnaryOp::Round => with!(Round),
+        UnaryOp::Trunc => with!(Trunc),
+        UnaryOp::Square => with!(Square),
+        UnaryOp::Sqrt => with!(Sqrt),
+        UnaryOp::Rsqrt => with!(Rsqrt),
+        UnaryOp::Recip => with!(Recip),
+        UnaryOp::Exp => with!(Exp),
+        UnaryOp::Exp2 => with!(Exp2),
+        UnaryOp::Expm1 => with!(Expm1),
+        UnaryOp::Log => with!(Log),
+        UnaryOp::Log1p => with!(Log1p),
+        UnaryOp::Log2 => with!(Log2),
+        UnaryOp::Sin => with!(Sin),
+        UnaryOp::Cos => with!(Cos),
+        UnaryOp::Tan => with!(Tan),
+        UnaryOp::Asin => with!(Asin),
+        UnaryOp::Acos => with!(Acos),
+        UnaryOp::Atan => with!(Atan),
+        UnaryOp::Sinh => with!(Sinh),
+        UnaryOp::Cosh => with!(Cosh),
+        UnaryOp::Tanh => with!(Tanh),
+        UnaryOp::Erf => with!(Erf),
+        UnaryOp::Sigmoid => with!(Sigmoid),
+        UnaryOp::Softplus => with!(Softplus),
+        UnaryOp::Relu => with!(Relu),
+        UnaryOp::Gelu => with!(Gelu),
+        UnaryOp::GeluTanh => with!(GeluTanh),
+        UnaryOp::Silu => with!(Silu),
+        UnaryOp::Mish => with!(Mish),
+        UnaryOp::Hardswish => with!(Hardswish),
+        UnaryOp::Hardsigmoid => with!(Hardsigmoid),
+        UnaryOp::Affine { mul, add } => with!(Affine<T>, mul, add),
+        UnaryOp::Powf(exponent) => with!(Powf<T>, exponent),
+        UnaryOp::Clamp { min, max } => with!(Clamp<T>, min, max),
+        UnaryOp::LeakyRelu(slope) => with!(LeakyRelu<T>, slope),
+        UnaryOp::Elu(alpha) => with!(Elu<T>, alpha),
+        _ => return None,
+    })
+}
+
 /// # Safety
 /// As [`apply`].
-unsafe fn float<T: Float, const N: usize>(cpu: &Cpu, op: UnaryOp, operands: [Operand; N]) -> Outcome<()> {
-    let (level, cost) = (cpu.level(), op.flops() as usize);
-    macro_rules! with {
-        ($f:expr) => {{
-            let f = $f;
-            walk(cpu, cost, operands, |p, n| T::map(level, f, p[N - 1].cast(), p[0].cast(), n))
-        }};
-    }
+unsafe fn int<T: Element, const N: usize>(cpu: &Cpu, op: UnaryOp, operands: [Operand; N]) {
     // SAFETY: promised by the caller.
     unsafe {
-        match op {
-            UnaryOp::Neg => with!(Neg),
-            UnaryOp::Abs => with!(Abs),
-            UnaryOp::Sign => with!(Sign),
-            UnaryOp::Floor => with!(Floor),
-            UnaryOp::Ceil => with!(Ceil),
-            UnaryOp::Round => with!(Round),
-            UnaryOp::Trunc => with!(Trunc),
-            UnaryOp::Square => with!(Square),
-            UnaryOp::Sqrt => with!(Sqrt),
-            UnaryOp::Rsqrt => with!(Rsqrt),
-            UnaryOp::Recip => with!(Recip),
-            UnaryOp::Exp => with!(Exp),
-            UnaryOp::Exp2 => with!(Exp2),
-            UnaryOp::Expm1 => with!(Expm1),
-            UnaryOp::Log => with!(Log),
-            UnaryOp::Log1p => with!(Log1p),
-            UnaryOp::Log2 => with!(Log2),
-            UnaryOp::Sin => with!(Sin),
-            UnaryOp::Cos => with!(Cos),
-            UnaryOp::Tan => with!(Tan),
-            UnaryOp::Asin => with!(Asin),
-            UnaryOp::Acos => with!(Acos),
-            UnaryOp::Atan => with!(Atan),
-            UnaryOp::Sinh => with!(Sinh),
-            UnaryOp::Cosh => with!(Cosh),
-            UnaryOp::Tanh => with!(Tanh),
-            UnaryOp::Erf => with!(Erf),
-            UnaryOp::Sigmoid => with!(Sigmoid),
-            UnaryOp::Softplus => with!(Softplus),
-            UnaryOp::Relu => with!(Relu),
-            UnaryOp::Gelu => with!(Gelu),
-            UnaryOp::GeluTanh => with!(GeluTanh),
-            UnaryOp::Silu => with!(Silu),
-            UnaryOp::Mish => with!(Mish),
-            UnaryOp::Hardswish => with!(Hardswish),
-            UnaryOp::Hardsigmoid => with!(Hardsigmoid),
-            UnaryOp::Affine { mul, add } => with!(Affine { mul, add }),
-            UnaryOp::Powf(exponent) => with!(Powf { exponent }),
-            UnaryOp::Clamp { min, max } => with!(Clamp { min, max }),
-            UnaryOp::LeakyRelu(slope) => with!(LeakyRelu { slope }),
-            UnaryOp::Elu(alpha) => with!(Elu { alpha }),
-            _ => return Outcome::Unsupported,
-        }
+        walk(cpu, 4, operands, |p, n| {
+            let (from, to) = (p[N - 1].cast::<T>(), p[0].cast::<T>());
+            (0..n).for_each(|i| *to.add(i) = T::from_i64(op.eval_int((*from.add(i)).to_i64())));
+        });
     }
-    Outcome::Done(())
-}
-
-#[derive(Clone, Copy)]
-struct Integer(UnaryOp);
-
-impl<T: Element> Map<T, T> for Integer {
-    #[inline(always)]
-    fn eval(self, x: T) -> T {
-        T::from_i64(self.0.eval_int(x.to_i64()))
-    }
-}
-
-/// # Safety
-/// As [`apply`].
-unsafe fn int<T: Element, const N: usize>(cpu: &Cpu, op: UnaryOp, operands: [Operand; N]) -> Outcome<()> {
-    if !op.takes_int() {
-        return Outcome::Unsupported;
-    }
-    let (level, f) = (cpu.level(), Integer(op));
-    // SAFETY: promised by the caller.
-    unsafe { walk(cpu, 4, operands, |p, n| map::<_, T, T>(level, f, p[N - 1].cast(), p[0].cast(), n)) };
-    Outcome::Done(())
 }
 
 #[derive(Clone, Copy)]
 struct Not;
 
 impl Map<bool, bool> for Not {
+    fn with(_: Parameters) -> Self {
+        Not
+    }
     #[inline(always)]
     fn eval(self, x: bool) -> bool {
         !x
     }
-}
-
-/// # Safety
-/// As [`apply`].
-unsafe fn not<const N: usize>(cpu: &Cpu, op: UnaryOp, operands: [Operand; N]) -> Outcome<()> {
-    if op != UnaryOp::Not {
-        return Outcome::Unsupported;
-    }
-    let level = cpu.level();
-    // SAFETY: promised by the caller.
-    unsafe { walk(cpu, 1, operands, |p, n| map(level, Not, p[N - 1].cast(), p[0].cast(), n)) };
-    Outcome::Done(())
 }

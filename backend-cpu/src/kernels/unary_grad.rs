@@ -1,11 +1,10 @@
 //! Gradients of the element-wise functions of one operand, in one pass: `g * f'(x)`.
 
-use gradus_tensor_core::half::{bf16, f16};
 use gradus_tensor_core::{DType, Outcome, UnaryOp, View};
 
-use crate::elementwise::{Operand, walk};
+use crate::elementwise::Operand;
 use crate::execute::{Done, done};
-use crate::kernels::map::{Float, Zip};
+use crate::kernels::map::{Loop2, Parameters, Zip, walk2, zip_real};
 use crate::math::real::Real;
 use crate::{Cpu, CpuBuffer};
 
@@ -17,37 +16,33 @@ pub(crate) fn unary_grad(
     saved: &View<'_, CpuBuffer>,
 ) -> Done {
     let mut out = cpu.alloc(&g.meta())?;
-    let operands = [Operand::output(&mut out, g.layout), Operand::read(g), Operand::read(saved)];
-    // SAFETY: the views were checked and have one shape, the buffer is new.
-    let outcome = unsafe {
-        match g.dtype {
-            DType::F32 => float::<f32>(cpu, op, operands),
-            DType::F64 => float::<f64>(cpu, op, operands),
-            DType::F16 => float::<f16>(cpu, op, operands),
-            DType::BF16 => float::<bf16>(cpu, op, operands),
-            _ => Outcome::Unsupported,
-        }
+    let found = match g.dtype {
+        DType::F32 | DType::F16 | DType::BF16 => float::<f32>(op),
+        DType::F64 => float::<f64>(op),
+        _ => None,
     };
-    match outcome {
-        Outcome::Done(()) => done(out),
-        Outcome::Unsupported => Ok(Outcome::Unsupported),
-    }
+    let Some(f) = found else { return Ok(Outcome::Unsupported) };
+    let operands = [Operand::output(&mut out, g.layout), Operand::read(g), Operand::read(saved)];
+    // SAFETY: the views were checked and have one shape and dtype, the buffer is new.
+    unsafe { walk2(cpu, op.flops() as usize + 1, g.dtype, f, operands) };
+    done(out)
 }
 
-/// ln 2, and its inverse.
 const LN_2: f64 = std::f64::consts::LN_2;
 /// The constants of the tanh approximation of GELU.
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 const GELU_CUBIC: f64 = 0.044715;
 
 macro_rules! gradients {
-    ($($name:ident $(($($p:ident),*))?: |$g:ident, $s:ident| $value:expr $(, hard $hard:expr, $exact:expr)?;)*) => {$(
+    ($($name:ident $(($p:ident, $q:pat))?: |$g:ident, $s:ident| $value:expr $(, hard $hard:expr, $exact:expr)?;)*) => {$(
         #[derive(Clone, Copy)]
-        struct $name { $($($p: f64),*)? }
-        impl<T: Real> Zip<T, T> for $name {
+        struct $name<T>(T, T);
+        impl<T: Real> Zip<T, T> for $name<T> {
+            #[inline(always)]
+            fn with([p, q]: Parameters) -> Self { $name(T::of(p), T::of(q)) }
             #[inline(always)]
             fn eval(self, $g: T, $s: T) -> T {
-                $($(let $p = T::of(self.$p);)*)?
+                $(let $name($p, $q) = self;)?
                 $value
             }
             $(#[inline(always)]
@@ -60,7 +55,7 @@ macro_rules! gradients {
 gradients! {
     Neg: |g, _s| -g;
     Zero: |_g, _s| T::ZERO;
-    Affine(mul): |g, _s| g * mul;
+    Affine(mul, _): |g, _s| g * mul;
 
     // From y.
     Sqrt: |g, s| g / (s + s);
@@ -112,8 +107,8 @@ gradients! {
     Hardsigmoid: |g, s| if s > T::of(-3.0) && s < T::of(3.0) { g / T::of(6.0) } else { T::ZERO };
     Clamp(min, max): |g, s| if s > min && s < max { g } else { T::ZERO };
     Powf(exponent, less): |g, s| g * (s.pow(less) * exponent);
-    LeakyRelu(slope): |g, s| if s > T::ZERO { g } else { g * slope };
-    Elu(alpha): |g, s| if s > T::ZERO { g } else { g * (s.exp() * alpha) };
+    LeakyRelu(slope, _): |g, s| if s > T::ZERO { g } else { g * slope };
+    Elu(alpha, _): |g, s| if s > T::ZERO { g } else { g * (s.exp() * alpha) };
 }
 
 /// `1 - x²`, as a product that does not cancel near 1.
@@ -122,62 +117,61 @@ fn one_minus_square<T: Real>(x: T) -> T {
     (T::ONE - x) * (T::ONE + x)
 }
 
-/// # Safety
-/// As [`walk`].
-unsafe fn float<T: Float>(cpu: &Cpu, op: UnaryOp, operands: [Operand; 3]) -> Outcome<()> {
-    let (level, cost) = (cpu.level(), op.flops() as usize + 1);
+/// The loop of a gradient over floats, and its parameters.
+fn float<T: Real>(op: UnaryOp) -> Option<(Loop2, Parameters)> {
     macro_rules! with {
-        ($f:expr) => {{
-            let f = $f;
-            walk(cpu, cost, operands, |p, n| T::zip(level, f, p[1].cast(), p[2].cast(), p[0].cast(), n))
-        }};
+        ($f:ty) => {
+            with!($f, 0.0, 0.0)
+        };
+        ($f:ty, $p:expr) => {
+            with!($f, $p, 0.0)
+        };
+        ($f:ty, $p:expr, $q:expr) => {
+            (zip_real::<$f, T> as Loop2, [$p, $q])
+        };
     }
-    // SAFETY: promised by the caller.
-    unsafe {
-        match op {
-            UnaryOp::Neg => with!(Neg {}),
-            UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round | UnaryOp::Trunc | UnaryOp::Not => {
-                with!(Zero {})
-            }
-            UnaryOp::Affine { mul, .. } => with!(Affine { mul }),
-            UnaryOp::Sqrt => with!(Sqrt {}),
-            UnaryOp::Rsqrt => with!(Rsqrt {}),
-            UnaryOp::Recip => with!(Recip {}),
-            UnaryOp::Exp => with!(Exp {}),
-            UnaryOp::Exp2 => with!(Exp2 {}),
-            UnaryOp::Expm1 => with!(Expm1 {}),
-            UnaryOp::Tanh => with!(Tanh {}),
-            UnaryOp::Sigmoid => with!(Sigmoid {}),
-            UnaryOp::Relu => with!(Relu {}),
-            UnaryOp::Abs => with!(Abs {}),
-            UnaryOp::Square => with!(Square {}),
-            UnaryOp::Log => with!(Log {}),
-            UnaryOp::Log1p => with!(Log1p {}),
-            UnaryOp::Log2 => with!(Log2 {}),
-            UnaryOp::Sin => with!(Sin {}),
-            UnaryOp::Cos => with!(Cos {}),
-            UnaryOp::Tan => with!(Tan {}),
-            UnaryOp::Asin => with!(Asin {}),
-            UnaryOp::Acos => with!(Acos {}),
-            UnaryOp::Atan => with!(Atan {}),
-            UnaryOp::Sinh => with!(Sinh {}),
-            UnaryOp::Cosh => with!(Cosh {}),
-            UnaryOp::Erf => with!(Erf {}),
-            UnaryOp::Softplus => with!(Softplus {}),
-            UnaryOp::Gelu => with!(Gelu {}),
-            UnaryOp::GeluTanh => with!(GeluTanh {}),
-            UnaryOp::Silu => with!(Silu {}),
-            UnaryOp::Mish => with!(Mish {}),
-            UnaryOp::Hardswish => with!(Hardswish {}),
-            UnaryOp::Hardsigmoid => with!(Hardsigmoid {}),
-            UnaryOp::Clamp { min, max } => with!(Clamp { min, max }),
-            // 0 * 0^-1 would be NaN.
-            UnaryOp::Powf(0.0) => with!(Zero {}),
-            UnaryOp::Powf(p) => with!(Powf { exponent: p, less: p - 1.0 }),
-            UnaryOp::LeakyRelu(slope) => with!(LeakyRelu { slope }),
-            UnaryOp::Elu(alpha) => with!(Elu { alpha }),
-            _ => return Outcome::Unsupported,
+    Some(match op {
+        UnaryOp::Neg => with!(Neg<T>),
+        UnaryOp::Sign | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round | UnaryOp::Trunc | UnaryOp::Not => {
+            with!(Zero<T>)
         }
-    }
-    Outcome::Done(())
+        UnaryOp::Affine { mul, .. } => with!(Affine<T>, mul),
+        UnaryOp::Sqrt => with!(Sqrt<T>),
+        UnaryOp::Rsqrt => with!(Rsqrt<T>),
+        UnaryOp::Recip => with!(Recip<T>),
+        UnaryOp::Exp => with!(Exp<T>),
+        UnaryOp::Exp2 => with!(Exp2<T>),
+        UnaryOp::Expm1 => with!(Expm1<T>),
+        UnaryOp::Tanh => with!(Tanh<T>),
+        UnaryOp::Sigmoid => with!(Sigmoid<T>),
+        UnaryOp::Relu => with!(Relu<T>),
+        UnaryOp::Abs => with!(Abs<T>),
+        UnaryOp::Square => with!(Square<T>),
+        UnaryOp::Log => with!(Log<T>),
+        UnaryOp::Log1p => with!(Log1p<T>),
+        UnaryOp::Log2 => with!(Log2<T>),
+        UnaryOp::Sin => with!(Sin<T>),
+        UnaryOp::Cos => with!(Cos<T>),
+        UnaryOp::Tan => with!(Tan<T>),
+        UnaryOp::Asin => with!(Asin<T>),
+        UnaryOp::Acos => with!(Acos<T>),
+        UnaryOp::Atan => with!(Atan<T>),
+        UnaryOp::Sinh => with!(Sinh<T>),
+        UnaryOp::Cosh => with!(Cosh<T>),
+        UnaryOp::Erf => with!(Erf<T>),
+        UnaryOp::Softplus => with!(Softplus<T>),
+        UnaryOp::Gelu => with!(Gelu<T>),
+        UnaryOp::GeluTanh => with!(GeluTanh<T>),
+        UnaryOp::Silu => with!(Silu<T>),
+        UnaryOp::Mish => with!(Mish<T>),
+        UnaryOp::Hardswish => with!(Hardswish<T>),
+        UnaryOp::Hardsigmoid => with!(Hardsigmoid<T>),
+        UnaryOp::Clamp { min, max } => with!(Clamp<T>, min, max),
+        // 0 * 0^-1 would be NaN.
+        UnaryOp::Powf(0.0) => with!(Zero<T>),
+        UnaryOp::Powf(p) => with!(Powf<T>, p, p - 1.0),
+        UnaryOp::LeakyRelu(slope) => with!(LeakyRelu<T>, slope),
+        UnaryOp::Elu(alpha) => with!(Elu<T>, alpha),
+        _ => return None,
+    })
 }

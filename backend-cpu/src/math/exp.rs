@@ -1,5 +1,8 @@
 //! Exponentials and what is made of them.
 
+// Coefficients keep the digits of their fit; the compiler rounds them.
+#![allow(clippy::excessive_precision)]
+
 use std::f32::consts::LOG2_E;
 
 use super::log::log1p;

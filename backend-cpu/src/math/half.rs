@@ -1,7 +1,7 @@
 //! Conversions between half precision and `f32`, written without branches so that they vectorize.
 
 use gradus_tensor_core::half::{bf16, f16};
-use gradus_tensor_core::{DType, Element};
+use gradus_tensor_core::Element;
 
 use crate::Level;
 use crate::level::Kernel;
@@ -96,11 +96,6 @@ impl Half for f16 {
         let nan = 0x7e00 | ((bits >> 13) & 0x3ff);
         f16::from_bits((sign | if bits > 0x7f80_0000 { nan } else { value }) as u16)
     }
-}
-
-/// Whether elements of the dtype are computed through [`Half`].
-pub(crate) const fn is_half(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 #[cfg(test)]

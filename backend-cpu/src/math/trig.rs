@@ -1,5 +1,8 @@
 //! Sine, cosine and tangent.
 
+// Coefficients keep the digits of their fit; the compiler rounds them.
+#![allow(clippy::excessive_precision)]
+
 use std::f64::consts::FRAC_2_PI;
 
 use super::poly;

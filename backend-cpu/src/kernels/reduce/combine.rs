@@ -46,9 +46,9 @@ macro_rules! accumulators {
 }
 accumulators! {
     f32: 0.0, 1.0, f32::NEG_INFINITY, f32::INFINITY, |a, b|
-        a + b, a * b, if (a != a) | (a > b) { a } else { b }, if (a != a) | (a < b) { a } else { b };
+        a + b, a * b, if a.is_nan() | (a > b) { a } else { b }, if a.is_nan() | (a < b) { a } else { b };
     f64: 0.0, 1.0, f64::NEG_INFINITY, f64::INFINITY, |a, b|
-        a + b, a * b, if (a != a) | (a > b) { a } else { b }, if (a != a) | (a < b) { a } else { b };
+        a + b, a * b, if a.is_nan() | (a > b) { a } else { b }, if a.is_nan() | (a < b) { a } else { b };
     i64: 0, 1, i64::MIN, i64::MAX, |a, b|
         a.wrapping_add(b), a.wrapping_mul(b), a.max(b), a.min(b);
     i32: 0, 1, i32::MIN, i32::MAX, |a, b|

@@ -30,11 +30,8 @@ pub(super) fn stage<T: Load<A>, A: Accumulator, C: Combine<A>>(
     x: &[T],
     along: Along,
 ) -> Result<CpuBuffer> {
-    let (reduced, blocks) = if along.inner == 1 {
-        rows::<T, A, C>(cpu, x, along)?
-    } else {
-        columns::<T, A, C>(cpu, x, along)?
-    };
+    let (reduced, blocks) =
+        if along.inner == 1 { rows::<T, A, C>(cpu, x, along)? } else { columns::<T, A, C>(cpu, x, along)? };
     if blocks <= 1 {
         return Ok(reduced);
     }
@@ -110,8 +107,7 @@ fn columns<T: Load<A>, A: Accumulator, C: Combine<A>>(
             let width = COLUMNS.min(inner - column);
             let x = &x[(o * n + first) * inner + column..(o * n + first + rows - 1) * inner + column + width];
             // SAFETY: each task writes its own columns of its own row.
-            let sums =
-                unsafe { std::slice::from_raw_parts_mut(to.get().add(group * inner + column), width) };
+            let sums = unsafe { std::slice::from_raw_parts_mut(to.get().add(group * inner + column), width) };
             level.run(FoldColumns::<T, A, C> { x, stride: inner, rows, sums, kind: PhantomData });
         }
     });

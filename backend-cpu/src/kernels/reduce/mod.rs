@@ -31,8 +31,12 @@ pub(crate) fn reduce(cpu: &Cpu, op: &Reduce, x: &View<'_, CpuBuffer>, out: &Meta
         (DType::F16, kind) => halves::<f16>(cpu, kind, &x, op.axes, out)?,
         (DType::BF16, kind) => halves::<bf16>(cpu, kind, &x, op.axes, out)?,
         (DType::I64, kind) => by_kind::<i64, i64>(cpu, kind, &x, op.axes, out)?,
-        (DType::I32, ReduceKind::Sum | ReduceKind::Prod) => by_kind::<i32, i64>(cpu, op.kind, &x, op.axes, out)?,
-        (DType::U8, ReduceKind::Sum | ReduceKind::Prod) => by_kind::<u8, i64>(cpu, op.kind, &x, op.axes, out)?,
+        (DType::I32, ReduceKind::Sum | ReduceKind::Prod) => {
+            by_kind::<i32, i64>(cpu, op.kind, &x, op.axes, out)?
+        }
+        (DType::U8, ReduceKind::Sum | ReduceKind::Prod) => {
+            by_kind::<u8, i64>(cpu, op.kind, &x, op.axes, out)?
+        }
         (DType::Bool, ReduceKind::Sum | ReduceKind::Prod) => {
             by_kind::<bool, i64>(cpu, op.kind, &x, op.axes, out)?
         }
