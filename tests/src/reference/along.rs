@@ -39,20 +39,39 @@ pub(super) fn reduce(op: &Reduce, x: Operand<'_>, dtype: DType) -> Values {
     let shape = *x.layout.shape();
     let out = shape.reduced(op.axes);
     let owner = Layout::contiguous(out).expand(shape).expect("a reduced shape expands to its origin");
-    fn fold<T: Copy>(owner: Layout, n: usize, x: Vec<T>, none: T, f: impl Fn(T, T) -> T) -> Vec<T> {
-        let mut all = vec![None; n];
-        for (place, x) in owner.positions().zip(x) {
-            all[place] = Some(all[place].map_or(x, |sum| f(sum, x)));
-        }
-        all.into_iter().map(|sum| sum.unwrap_or(none)).collect()
+    fn groups<T>(owner: Layout, n: usize, x: Vec<T>) -> Vec<Vec<T>> {
+        let mut groups: Vec<Vec<T>> = (0..n).map(|_| Vec::new()).collect();
+        owner.positions().zip(x).for_each(|(place, x)| groups[place].push(x));
+        groups
     }
-    let (n, none) = (out.numel(), identity(op.kind));
+    let (kind, none) = (op.kind, identity(op.kind));
     match Values::of(x) {
         Values::Float(v) => {
-            Values::from_f64(fold(owner, n, v, none as f64, |a, b| op.kind.eval(a, b)), dtype)
+            let combine = |group: Vec<f64>| match kind {
+                ReduceKind::Sum => sum(&group),
+                _ => group.into_iter().reduce(|a, b| kind.eval(a, b)).unwrap_or(none as f64),
+            };
+            Values::from_f64(groups(owner, out.numel(), v).into_iter().map(combine).collect(), dtype)
         }
-        Values::Int(v) => Values::from_i64(fold(owner, n, v, none, |a, b| combine_int(op.kind, a, b)), dtype),
+        Values::Int(v) => {
+            let combine =
+                |group: Vec<i64>| group.into_iter().reduce(|a, b| combine_int(kind, a, b)).unwrap_or(none);
+            Values::from_i64(groups(owner, out.numel(), v).into_iter().map(combine).collect(), dtype)
+        }
     }
+}
+
+/// The sum, with what each addition rounds away added at the end (Neumaier, ZAMM 54, 1974): as good as exact, so
+/// that the order in which a backend adds can be judged by it.
+fn sum(values: &[f64]) -> f64 {
+    let (mut sum, mut lost) = (0.0, 0.0);
+    for &x in values {
+        let next: f64 = sum + x;
+        lost += if f64::abs(sum) >= x.abs() { (sum - next) + x } else { (x - next) + sum };
+        sum = next;
+    }
+    // Infinities and NaN are in the sum already and make nonsense of what was lost.
+    if sum.is_finite() { sum + lost } else { sum }
 }
 
 pub(super) fn scan(op: &Scan, x: Operand<'_>, dtype: DType) -> Values {

@@ -21,6 +21,7 @@ mod reduce;
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{DType, HostArray, Op, Result, Tensor};
 
+pub(crate) use input::inside;
 pub use input::{Input, Kind};
 
 use crate::Reference;
