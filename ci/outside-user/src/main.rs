@@ -54,7 +54,11 @@ fn train(device: &Device) -> Result<()> {
     let (first, last) = (losses[0], losses[STEPS - 1]);
     println!("loss {first:.4} -> {last:.6}, weight {found:?}, bias {offset}");
     let close = |a: f32, b: f32| (a - b).abs() < 0.01;
-    if last < first / 1000.0 && close(found[0], WEIGHT[0]) && close(found[1], WEIGHT[1]) && close(offset, BIAS) {
+    if last < first / 1000.0
+        && close(found[0], WEIGHT[0])
+        && close(found[1], WEIGHT[1])
+        && close(offset, BIAS)
+    {
         return Ok(());
     }
     Err(Error::argument("train", format!("expected a weight near {WEIGHT:?} and a bias near {BIAS}")))
