@@ -46,6 +46,27 @@ use crate::{Buffer, LoadReport, Mode, Param, StateDict, Visitor, VisitorMut};
 /// }
 /// ```
 ///
+/// Mistakes in attributes are compile errors too: an unknown option, or two fields of one name.
+///
+/// ```compile_fail
+/// # use gradus_nn::{Linear, Parameters};
+/// #[derive(Parameters)]
+/// struct Head {
+///     #[parameters(frozen)]
+///     layer: Linear,
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use gradus_nn::{Linear, Parameters};
+/// #[derive(Parameters)]
+/// struct Head {
+///     #[parameters(rename = "out")]
+///     layer: Linear,
+///     out: Linear,
+/// }
+/// ```
+///
 /// Only the first two methods are needed; the others are what a walk can do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a tree of parameters",
