@@ -233,9 +233,10 @@ impl<M: Parameters, B> TrainerBuilder<M, B> {
     /// moved to the device.
     pub fn build(self) -> Result<Trainer<M, B>> {
         let refuse = |message: &str| Error::argument("Trainer::build", message);
-        let Self { mut model, step, device, optimizer, schedule, clip, metrics, callbacks, warn, settings } = self;
-        let optimizer =
-            optimizer.ok_or_else(|| refuse("there is no optimizer; call `optimizer`, as with AdamW::new(1e-3)"))?;
+        let Self { mut model, step, device, optimizer, schedule, clip, metrics, callbacks, warn, settings } =
+            self;
+        let optimizer = optimizer
+            .ok_or_else(|| refuse("there is no optimizer; call `optimizer`, as with AdamW::new(1e-3)"))?;
         let mut own = None;
         model.for_each_param(&mut |_, param| {
             own.get_or_insert_with(|| param.tensor().device().clone());

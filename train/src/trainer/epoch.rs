@@ -27,6 +27,9 @@ impl<M: Parameters, B> Trainer<M, B> {
                 continue;
             }
             self.update(std::mem::take(&mut group), place)?;
+            if place.step == 0 {
+                self.check_monitor()?;
+            }
             let samples = samples_before(train, next) - samples_before(train, self.state.next_batch);
             self.state.next_batch = next;
             self.state.keep_rng();
@@ -87,8 +90,11 @@ impl<M: Parameters, B> Trainer<M, B> {
         self.last.loss = sums.loss.value();
         self.last.gradient_norm = norm;
         if let Some(output) = &mut self.output {
-            let values =
-                [("step/loss", self.last.loss), ("step/learning_rate", Some(rate)), ("step/gradient_norm", norm)];
+            let values = [
+                ("step/loss", self.last.loss),
+                ("step/learning_rate", Some(rate)),
+                ("step/gradient_norm", norm),
+            ];
             output.record(self.state.step, &values)?;
         }
         Ok(())

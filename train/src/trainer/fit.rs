@@ -50,7 +50,9 @@ impl<M: Parameters, B> Trainer<M, B> {
         let refuse = |message: String| Err(Error::argument("Trainer::fit", message));
         if train.batches_per_epoch() == 0 {
             let (samples, batch) = (train.samples_per_epoch(), train.batch_size());
-            return refuse(format!("there are no batches to train on ({samples} samples, batch size {batch})"));
+            return refuse(format!(
+                "there are no batches to train on ({samples} samples, batch size {batch})"
+            ));
         }
         if let Some((name, _)) = &self.settings.monitor {
             if !validates && name.starts_with(&format!("{}_", self.settings.valid_name)) {
@@ -176,12 +178,20 @@ impl<M: Parameters, B> Trainer<M, B> {
         let (name, goal) = self.settings.monitor.as_ref().unwrap_or(&default);
         match report.value(name) {
             Some(value) => Ok((value, *goal)),
-            None => {
-                let names: Vec<_> = report.values().map(|(name, _)| name).collect();
-                let message = format!("there is no value `{name}` to monitor; there are {}", names.join(", "));
-                Err(Error::argument("Trainer::monitor", message))
-            }
+            None => Err(no_such_value(name, report.values().map(|(name, _)| name.to_owned()))),
         }
+    }
+
+    /// Refuses to monitor what is not measured. Called after the first step, which says what is.
+    pub(super) fn check_monitor(&self) -> Result<()> {
+        let Some((name, _)) = &self.settings.monitor else { return Ok(()) };
+        let sets = ["train", &self.settings.valid_name];
+        let measured = self.state.sums.values();
+        let names = || {
+            let of = |set: &str| measured.iter().map(|(name, _)| format!("{set}_{name}")).collect::<Vec<_>>();
+            sets.into_iter().flat_map(of).chain(["learning_rate".to_owned()])
+        };
+        if names().any(|known| known == *name) { Ok(()) } else { Err(no_such_value(name, names())) }
     }
 
     /// Ends an epoch: what was measured is kept, and a checkpoint saved if one is due.
@@ -229,4 +239,10 @@ impl<M: Parameters, B> Trainer<M, B> {
             checkpoint: self.output.as_ref().and_then(|output| output.last.clone()),
         })
     }
+}
+
+fn no_such_value(name: &str, names: impl Iterator<Item = String>) -> Error {
+    let names: Vec<_> = names.collect();
+    let message = format!("there is no value `{name}` to monitor; there are {}", names.join(", "));
+    Error::argument("Trainer::monitor", message)
 }

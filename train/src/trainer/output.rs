@@ -46,7 +46,8 @@ impl Output {
     /// Begins the event file, after `step` steps done before.
     pub fn begin(&mut self, step: u64) -> Result<()> {
         let dir = self.dir.join(EVENTS);
-        self.events = Some(if step == 0 { EventWriter::create(dir)? } else { EventWriter::resume(dir, step)? });
+        self.events =
+            Some(if step == 0 { EventWriter::create(dir)? } else { EventWriter::resume(dir, step)? });
         Ok(())
     }
 

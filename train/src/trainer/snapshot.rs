@@ -32,8 +32,7 @@ impl<M: Parameters, B> Trainer<M, B> {
         let model = self.model.state_dict();
         let batch = self.state.next_batch.saturating_sub(1);
         let step = self.state.step;
-        let place =
-            Place { epoch: self.state.epoch, batch, step: step.saturating_sub(1), evaluating: false };
+        let place = Place { epoch: self.state.epoch, batch, step: step.saturating_sub(1), evaluating: false };
         if let Some(name) = not_finite(&model)? {
             let what = format!("after the step, `{name}`");
             return Err(Error::NotFinite { place, what, checkpoint: output.last.clone() });
@@ -83,11 +82,13 @@ impl<M: Parameters, B> Trainer<M, B> {
                 return Err(refuse(format!("{name} was {} then, is {} now", saved.dtype(), tensor.dtype())));
             }
         }
-        drop(own);
-        self.model.load_state_dict(&model).map_err(|e| refuse(format!("the model differs: {e}")))?;
         let optimizer = join(self.tensors(checkpoint, OPTIMIZER)?, saved.optimizer);
-        let loaded = self.drive.optimizer.load_state_dict(&optimizer);
-        loaded.map_err(|e| refuse(format!("the optimizer differs: {e}")))?;
+        self.model.load_state_dict(&model).map_err(|e| refuse(format!("the model differs: {e}")))?;
+        if let Err(e) = self.drive.optimizer.load_state_dict(&optimizer) {
+            // A run that is refused has changed nothing.
+            self.model.load_state_dict(&own)?;
+            return Err(refuse(format!("the optimizer differs: {e}")));
+        }
         for (i, callback) in self.callbacks.iter_mut().enumerate() {
             let section = callback_section(i);
             if checkpoint.sections().any(|name| name == section) {

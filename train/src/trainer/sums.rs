@@ -26,7 +26,8 @@ impl Sums {
 
     /// Names and values, the loss first. What no sample was counted for is left out.
     pub fn values(&self) -> Vec<(&str, f64)> {
-        let all = std::iter::once(("loss", &self.loss)).chain(self.metrics.iter().map(|(n, a)| (n.as_str(), a)));
+        let all =
+            std::iter::once(("loss", &self.loss)).chain(self.metrics.iter().map(|(n, a)| (n.as_str(), a)));
         all.filter_map(|(name, average)| Some((name, average.value()?))).collect()
     }
 }
