@@ -328,13 +328,15 @@ impl Engine<'_, '_> {
     }
 }
 
-/// A node's only gradient over its whole buffer, as a vector.
+/// A node's only gradient over its whole buffer, as a vector in a buffer of its own: layouts of the node's buffer
+/// apply to it, which they would not to a slice of a larger gradient.
 fn whole(slots: &Slots, meta: Meta) -> Result<Tensor> {
     let g = slots.first().and_then(Option::as_ref).ok_or_else(|| Error::Graph {
         op: "backward",
         message: "a node without a gradient was visited".into(),
     })?;
-    g.reshape([meta.shape.numel()])?.contiguous()
+    let g = g.reshape([meta.shape.numel()])?.contiguous()?;
+    if g.layout().covers(g.buffer_len()) { Ok(g) } else { g.copy() }
 }
 
 /// What is left for the old value (nothing where it was overwritten), and what the source gets.

@@ -27,6 +27,8 @@ fn reductions_combine_the_elements_of_an_axis() -> Result<()> {
     assert_eq!(x.prod(1)?.to_vec::<f32>()?, [10.0, 0.0]);
     assert_eq!(x.amax(1)?.to_vec::<f32>()?, [5.0, 4.0]);
     assert_eq!(x.amin(0)?.to_vec::<f32>()?, [1.0, 0.0, 2.0]);
+    let thirds = Tensor::from_vec(vec![1.0f64, 1e100, 1.0, -1e100], [4], x.device())?;
+    assert_eq!(thirds.sum_all()?.item::<f64>()?, 2.0, "nothing is rounded away");
     let none = Tensor::zeros([2, 0], DType::F32, x.device())?;
     assert_eq!(none.sum(1)?.to_vec::<f32>()?, [0.0, 0.0]);
     assert_eq!(none.prod(1)?.to_vec::<f32>()?, [1.0, 1.0]);

@@ -1,0 +1,3 @@
+//! The CPU backend passes the suite.
+
+gradus_testkit::conformance!(gradus_backend_cpu::Cpu::device(), gradients);

@@ -1,0 +1,95 @@
+//! A wrapper changes nothing but what it is for: every op gives the same bits on a device and on one around it.
+
+use gradus_autograd::{Autograd, autodiff};
+use gradus_backend_cpu::Cpu;
+use gradus_tensor_core::rng::Key;
+use gradus_tensor_core::{DType, Device, HostArray, Op, Result, Tensor};
+use gradus_testkit::devices::Counting;
+use gradus_testkit::samples::{Family, Sample};
+
+/// Every sample in every dtype, run on two devices by two functions that must agree to the bit.
+fn same(
+    skip: impl Fn(&Sample) -> bool,
+    left: impl Fn(&Op, &[Tensor]) -> Result<Vec<HostArray>>,
+    right: impl Fn(&Op, &[Tensor]) -> Result<Vec<HostArray>>,
+    device: &Device,
+) -> Result<()> {
+    let mut checked = 0;
+    let samples = Family::ALL.into_iter().flat_map(Family::samples);
+    for (number, sample) in samples.enumerate().filter(|(_, s)| !s.inputs.is_empty() && !skip(s)) {
+        for &dtype in &sample.dtypes {
+            let values = sample.values(dtype, Key { seed: 0xAB, stream: number as u64 })?;
+            let x: Vec<Tensor> = values.iter().map(|v| device.upload(v)).collect::<Result<_>>()?;
+            let (left, right) = (left(&sample.op, &x)?, right(&sample.op, &x)?);
+            // Debug text tells -0 from 0, and NaN equals itself in it.
+            assert_eq!(format!("{left:?}"), format!("{right:?}"), "{:?} over {dtype}", sample.op);
+            checked += 1;
+        }
+    }
+    assert!(checked > 500, "only {checked}");
+    Ok(())
+}
+
+fn plain(op: &Op, x: &[Tensor]) -> Result<Vec<HostArray>> {
+    op.run(&x.iter().collect::<Vec<_>>())?.iter().map(Tensor::to_host).collect()
+}
+
+#[test]
+fn the_autodiff_device_computes_what_the_plain_one_does() -> Result<()> {
+    let device = Cpu::device();
+    let around = autodiff(&device);
+    let lifted = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {
+        let x: Vec<Tensor> = x.iter().map(|x| x.to(&around)).collect::<Result<_>>()?;
+        plain(op, &x)
+    };
+    same(|_| false, plain, lifted, &device)
+}
+
+#[test]
+fn recording_changes_no_value() -> Result<()> {
+    let device = Cpu::device();
+    // Ops whose gradient decomposes are computed from their parts when they are recorded.
+    let decomposes = |s: &Sample| {
+        matches!(
+            s.op,
+            Op::UnaryGrad(_)
+                | Op::SoftmaxGrad(_)
+                | Op::NormGrad(_)
+                | Op::CrossEntropyGrad(_)
+                | Op::AttentionGrad(_)
+        ) || matches!(s.op, Op::Attention(_) if s.inputs.len() == 4)
+    };
+    let tracked = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {
+        let leaf = |x: &Tensor| if x.dtype().is_float() { x.requires_grad() } else { Ok(x.clone()) };
+        plain(op, &x.iter().map(leaf).collect::<Result<Vec<_>>>()?)
+    };
+    same(decomposes, plain, tracked, &device)
+}
+
+#[test]
+fn a_decorated_device_computes_what_the_plain_one_does() -> Result<()> {
+    let device = Cpu::device();
+    let around = Counting::new().around(&device);
+    let lifted = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {
+        let x: Vec<Tensor> = x.iter().map(|x| x.to(&around)).collect::<Result<_>>()?;
+        plain(op, &x)
+    };
+    same(|_| false, plain, lifted, &device)
+}
+
+#[test]
+fn wrappers_stack() -> Result<()> {
+    let counting = Counting::new();
+    let device = counting.around(&Cpu::device());
+    let x = Tensor::from_vec(vec![1.0f64, 2.0, 3.0], [3], &device)?.requires_grad()?;
+    let y = x.exp()?.mul(&x)?.sum_all()?;
+    counting.take();
+    let gradients = y.backward()?;
+    let g = gradients.get(&x).expect("x takes part").to_vec::<f64>()?;
+    for (g, x) in g.iter().zip([1.0f64, 2.0, 3.0]) {
+        assert!((g - x.exp() * (x + 1.0)).abs() < 1e-12);
+    }
+    assert!(counting.of("mul") > 0, "the backward pass ran on the counted device: {:?}", counting.take());
+    assert_eq!(x.dtype(), DType::F64);
+    Ok(())
+}
