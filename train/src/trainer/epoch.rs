@@ -43,7 +43,7 @@ impl<M: Parameters, B> Trainer<M, B> {
             if flow == Flow::Stop {
                 return Ok(Err(Outcome::Stopped));
             }
-            if self.settings.every_steps.is_some_and(|n| self.state.step % n == 0) {
+            if self.settings.every_steps.is_some_and(|n| self.state.step.is_multiple_of(n)) {
                 self.save(false)?;
             }
         }

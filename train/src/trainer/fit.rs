@@ -54,10 +54,11 @@ impl<M: Parameters, B> Trainer<M, B> {
                 "there are no batches to train on ({samples} samples, batch size {batch})"
             ));
         }
-        if let Some((name, _)) = &self.settings.monitor {
-            if !validates && name.starts_with(&format!("{}_", self.settings.valid_name)) {
-                return refuse(format!("`{name}` is to be monitored, but there is no validation data"));
-            }
+        if let Some((name, _)) = &self.settings.monitor
+            && !validates
+            && name.starts_with(&format!("{}_", self.settings.valid_name))
+        {
+            return refuse(format!("`{name}` is to be monitored, but there is no validation data"));
         }
         Ok(())
     }
@@ -211,7 +212,7 @@ impl<M: Parameters, B> Trainer<M, B> {
             || self.state.scores.exhausted(stopping)
             || flow == Flow::Stop
             || self.settings.stop.is_requested();
-        let due = self.settings.every_epochs.is_some_and(|n| self.state.epoch % n == 0);
+        let due = self.settings.every_epochs.is_some_and(|n| self.state.epoch.is_multiple_of(n));
         if improved || last || due {
             self.save(improved)?;
         }

@@ -157,8 +157,11 @@ pub fn checkpoints(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Collects what closures see.
-pub fn log<T>() -> (Rc<RefCell<Vec<T>>>, Rc<RefCell<Vec<T>>>) {
+/// What closures see.
+pub type Log<T> = Rc<RefCell<Vec<T>>>;
+
+/// A log, to be moved into a closure, and the same log, to be read.
+pub fn log<T>() -> (Log<T>, Log<T>) {
     let log = Rc::new(RefCell::new(Vec::new()));
     (log.clone(), log)
 }
