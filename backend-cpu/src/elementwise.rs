@@ -9,8 +9,9 @@
 
 use std::mem::MaybeUninit;
 
-use gradus_tensor_core::{Layout, MAX_RANK, View, ViewMut};
+use gradus_tensor_core::{DType, Layout, MAX_RANK, View, ViewMut};
 
+use crate::kernels::transpose::Transposed;
 use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
 
@@ -18,6 +19,9 @@ use crate::{Cpu, CpuBuffer};
 pub(crate) const PIECE: usize = 512;
 /// Innermost runs at least this long are walked one by one; shorter ones are gathered together.
 const LONG_RUN: usize = 64;
+
+/// Operands of at least this many elements do not fit the first-level cache.
+const LARGE: usize = 1 << 14;
 
 /// What a kernel does with an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +118,18 @@ unsafe fn walk_strided<const N: usize>(
     mut operands: [Operand; N],
     kernel: &(dyn Fn([*mut u8; N], usize) + Sync),
 ) {
+    // Large transposed matrices are copied first: the walk would meet another cache line at every element.
+    let mut packed: [Option<CpuBuffer>; N] = [const { None }; N];
+    if operands[0].layout.numel() >= LARGE {
+        for (operand, buffer) in operands.iter_mut().zip(&mut packed) {
+            // SAFETY: promised by the caller.
+            *buffer = unsafe { operand.packed(cpu) };
+            if let Some(buffer) = buffer {
+                operand.base = SendPtr(buffer.bytes_mut());
+                operand.layout = Layout::contiguous(*operand.layout.shape());
+            }
+        }
+    }
     let layouts = Layout::simplify_together(operands.each_ref().map(|o| &o.layout));
     for (operand, layout) in operands.iter_mut().zip(layouts) {
         operand.layout = layout;
@@ -147,6 +163,23 @@ unsafe fn walk_strided<const N: usize>(
 }
 
 impl Operand {
+    /// A contiguous copy, if the operand is only read and is a transposed matrix or a stack of them. `None`
+    /// also if memory runs out: a copy is only faster.
+    ///
+    /// # Safety
+    /// The layout lies in the operand's buffer.
+    unsafe fn packed(&self, cpu: &Cpu) -> Option<CpuBuffer> {
+        let matrices = match self.access {
+            Access::Read => Transposed::of(&self.layout)?,
+            Access::Write | Access::ReadWrite => return None,
+        };
+        let bytes = self.layout.numel().checked_mul(self.size)?;
+        let mut buffer = cpu.alloc_len(DType::U8, bytes).ok()?;
+        // SAFETY: promised by the caller; the buffer is new and has room.
+        unsafe { matrices.copy(cpu, self.base, SendPtr(buffer.bytes_mut()), self.size) };
+        Some(buffer)
+    }
+
     /// The address of the elements `flat..flat + len`, gathered into `scratch` if they are not adjacent.
     ///
     /// # Safety

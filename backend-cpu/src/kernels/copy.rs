@@ -4,7 +4,8 @@ use gradus_tensor_core::{DType, Element, Layout, Meta, Result, View};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
-use crate::kernels::transpose;
+use crate::kernels::transpose::Transposed;
+use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
 
 /// The operand, contiguous in memory of its own.
@@ -14,10 +15,13 @@ pub(crate) fn copy(cpu: &Cpu, x: &View<'_, CpuBuffer>) -> Done {
 
 fn copied(cpu: &Cpu, x: &View<'_, CpuBuffer>) -> Result<CpuBuffer> {
     let mut out = cpu.alloc(&x.meta())?;
-    if transpose::transpose(cpu, x, &mut out) {
+    let size = x.dtype.size();
+    if let Some(matrices) = Transposed::of(x.layout) {
+        let (from, to) = (SendPtr(x.buffer.bytes().cast_mut()), SendPtr(out.bytes_mut()));
+        // SAFETY: the view was checked, the buffer is new and has its size.
+        unsafe { matrices.copy(cpu, from, to, size) };
         return Ok(out);
     }
-    let size = x.dtype.size();
     let operands = [Operand::output(&mut out, x.layout), Operand::read(x)];
     // SAFETY: the operands have one shape, the view was checked, the buffer is new.
     unsafe { walk(cpu, 1, operands, |[to, from], n| move_elements(from, to, n * size)) };

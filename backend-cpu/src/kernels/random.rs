@@ -1,18 +1,19 @@
 //! Random tensors and dropout: pure functions of a key and the element's index.
 //!
-//! One Philox block serves several neighbouring elements, so the work goes block by block; the numbers are
-//! those that [`Key`]'s methods define for each element alone.
+//! One Philox block serves several neighbouring elements, so the work goes block by block, and draws of 32 bits
+//! compute many blocks on vectors; the numbers are those that [`Key`]'s methods define for each element alone.
 
 use gradus_tensor_core::op::{Distribution, Random};
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{DType, Element, Meta, Outcome, View, with_dtype};
 
 use crate::execute::{Done, done};
+use crate::level::Kernel;
 use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
 
 /// Work per element of a draw from bits, and of one that also takes logarithm, sine and cosine.
-const DRAW: usize = 20;
+const DRAW: usize = 10;
 const NORMAL: usize = 200;
 
 /// A tensor of random numbers.
@@ -28,7 +29,7 @@ pub(crate) fn random(cpu: &Cpu, op: &Random, out: &Meta) -> Done {
                         [key.uniform64(2 * b), key.uniform64(2 * b + 1)].map(place)
                     });
                 } else {
-                    by_blocks::<T, 4>(cpu, &mut buffer, DRAW, |b| key.block(b).map(|x| place(unit32(x))));
+                    by_bits::<T>(cpu, &mut buffer, key, |_, x| place(unit32(x)));
                 }
             }
             Distribution::Normal { mean, std } => {
@@ -49,9 +50,7 @@ pub(crate) fn random(cpu: &Cpu, op: &Random, out: &Meta) -> Done {
                 }
             }
             Distribution::Bernoulli { p } => {
-                by_blocks::<T, 4>(cpu, &mut buffer, DRAW, |b| {
-                    key.block(b).map(|x| T::from_i64((unit32(x) < p) as i64))
-                });
+                by_bits::<T>(cpu, &mut buffer, key, |_, x| T::from_i64((unit32(x) < p) as i64));
             }
             Distribution::Integer { low, high } => {
                 let span = high.wrapping_sub(low) as u64;
@@ -97,6 +96,72 @@ fn by_blocks<T: Element, const L: usize>(
     });
 }
 
+/// Blocks that are computed together, lane by lane.
+const TOGETHER: usize = 64;
+
+/// The bits of [`TOGETHER`] neighbouring blocks.
+struct Blocks {
+    key: Key,
+    first: u64,
+}
+
+impl Kernel for Blocks {
+    type Output = [u32; 4 * TOGETHER];
+    /// Philox4x32-10 as [`Key::block`] computes it, on vectors.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // lanes of several arrays
+    fn run(self) -> Self::Output {
+        const LANES: usize = 8;
+        let Blocks { key, first } = self;
+        let mut out = [0; 4 * TOGETHER];
+        for (group, out) in out.chunks_exact_mut(4 * LANES).enumerate() {
+            let mut c = [[0u32; LANES]; 4];
+            for lane in 0..LANES {
+                let block = first + (group * LANES + lane) as u64;
+                c[0][lane] = block as u32;
+                c[1][lane] = (block >> 32) as u32;
+                c[2][lane] = key.stream as u32;
+                c[3][lane] = (key.stream >> 32) as u32;
+            }
+            let (mut k0, mut k1) = (key.seed as u32, (key.seed >> 32) as u32);
+            for _ in 0..10 {
+                for lane in 0..LANES {
+                    let a = c[0][lane] as u64 * 0xD251_1F53;
+                    let b = c[2][lane] as u64 * 0xCD9E_8D57;
+                    c[0][lane] = (b >> 32) as u32 ^ c[1][lane] ^ k0;
+                    c[1][lane] = b as u32;
+                    c[2][lane] = (a >> 32) as u32 ^ c[3][lane] ^ k1;
+                    c[3][lane] = a as u32;
+                }
+                k0 = k0.wrapping_add(0x9E37_79B9);
+                k1 = k1.wrapping_add(0xBB67_AE85);
+            }
+            for lane in 0..LANES {
+                for word in 0..4 {
+                    out[4 * lane + word] = c[word][lane];
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Writes element `i` from `draw(i, the 32 bits of element i)`.
+fn by_bits<T: Element>(cpu: &Cpu, out: &mut CpuBuffer, key: Key, draw: impl Fn(usize, u32) -> T + Sync) {
+    const ELEMENTS: usize = 4 * TOGETHER;
+    let (n, level) = (out.len(), cpu.level());
+    let to = SendPtr(out.ptr_mut::<T>());
+    cpu.for_chunks(n.div_ceil(ELEMENTS), DRAW * ELEMENTS, |groups| {
+        for g in groups {
+            let bits = level.run(Blocks { key, first: (g * TOGETHER) as u64 });
+            for (i, &bits) in (g * ELEMENTS..n).zip(&bits) {
+                // SAFETY: element `i < n` belongs to this group alone.
+                unsafe { to.get().add(i).write(draw(i, bits)) };
+            }
+        }
+    });
+}
+
 /// Zeroes elements with probability `p` and scales the others.
 pub(crate) fn dropout(cpu: &Cpu, p: f64, key: Key, x: &View<'_, CpuBuffer>) -> Done {
     let x = super::copy::packed(cpu, x)?;
@@ -105,19 +170,12 @@ pub(crate) fn dropout(cpu: &Cpu, p: f64, key: Key, x: &View<'_, CpuBuffer>) -> D
     let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
     // `u >= p` for u a multiple of 2^-24, on integers.
     let threshold = (p * (1u32 << 24) as f64).ceil() as u32;
-    let n = out.len();
     macro_rules! with {
         ($t:ty, |$v:ident| $scaled:expr) => {{
-            let (from, to) = (x.as_slice::<$t>(), SendPtr(out.ptr_mut::<$t>()));
-            cpu.for_chunks(n.div_ceil(4), 4 * DRAW, |blocks| {
-                for b in blocks {
-                    for (i, bits) in (4 * b..n).zip(key.block(b as u64)) {
-                        let $v = from[i];
-                        let value = if bits >> 8 >= threshold { $scaled } else { <$t>::default() };
-                        // SAFETY: element `i < n` belongs to this block alone.
-                        unsafe { to.get().add(i).write(value) };
-                    }
-                }
+            let from = x.as_slice::<$t>();
+            by_bits::<$t>(cpu, &mut out, key, |i, bits| {
+                let $v = from[i];
+                if bits >> 8 >= threshold { $scaled } else { <$t>::default() }
             });
         }};
     }
@@ -132,4 +190,21 @@ pub(crate) fn dropout(cpu: &Cpu, p: f64, key: Key, x: &View<'_, CpuBuffer>) -> D
         _ => return Ok(Outcome::Unsupported),
     }
     done(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Level;
+
+    #[test]
+    fn blocks_on_vectors_are_the_blocks_of_the_key() {
+        let key = Key { seed: 0x1234_5678_9abc_def0, stream: 0xfeed_beef_0000_0007 };
+        for first in [0, 64, u32::MAX as u64 - 20, u64::MAX - 63] {
+            let bits = Level::detect().run(Blocks { key, first });
+            for (k, bits) in bits.chunks_exact(4).enumerate() {
+                assert_eq!(bits, key.block(first + k as u64));
+            }
+        }
+    }
 }

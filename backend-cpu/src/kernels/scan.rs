@@ -5,6 +5,7 @@ use gradus_tensor_core::{Element, Meta, ReduceKind, View, with_dtype};
 
 use crate::execute::{Done, done};
 use crate::kernels::copy::{Along, packed};
+use crate::level::Kernel;
 use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
 
@@ -83,7 +84,16 @@ pub(crate) fn arg_reduce(cpu: &Cpu, op: &ArgReduce, x: &View<'_, CpuBuffer>, out
     let to = SendPtr(buffer.ptr_mut::<i64>());
     with_dtype!(x.dtype(), T => {
         let from = x.as_slice::<T>();
-        if n > 0 {
+        if inner == 1 && n > 0 {
+            let level = cpu.level();
+            cpu.for_chunks(along.outer, n, |rows| {
+                for row in rows {
+                    let x = &from[row * n..(row + 1) * n];
+                    // SAFETY: every row has its own output.
+                    unsafe { to.get().add(row).write(level.run(Extreme(x, op.largest)) as i64) };
+                }
+            });
+        } else if n > 0 {
             for_strips(cpu, along, 4, |o, first, width| {
                 let start = o * n * inner + first;
                 let mut best = [(T::default(), 0i64); COLUMNS];
@@ -106,6 +116,39 @@ pub(crate) fn arg_reduce(cpu: &Cpu, op: &ArgReduce, x: &View<'_, CpuBuffer>, out
         }
     });
     done(buffer)
+}
+
+/// The position of the extreme element of a row: first its value, in independent chains, then where it stands.
+struct Extreme<'a, T>(&'a [T], bool);
+
+impl<T: Element> Kernel for Extreme<'_, T> {
+    type Output = usize;
+    #[inline(always)]
+    #[allow(clippy::eq_op)] // only NaN differs from itself
+    fn run(self) -> usize {
+        const LANES: usize = 16;
+        let Extreme(x, largest) = self;
+        let mut lanes = [x[0]; LANES];
+        let (mut nan, chunks) = (false, x.chunks_exact(LANES));
+        for (lane, &x) in chunks.remainder().iter().enumerate() {
+            nan |= x != x;
+            lanes[lane] = better(largest, x, lanes[lane]);
+        }
+        for chunk in chunks {
+            for lane in 0..LANES {
+                nan |= chunk[lane] != chunk[lane];
+                lanes[lane] = better(largest, chunk[lane], lanes[lane]);
+            }
+        }
+        let best = lanes.into_iter().fold(lanes[0], |a, b| better(largest, a, b));
+        x.iter().position(|&x| if nan { x != x } else { x == best }).unwrap_or(0)
+    }
+}
+
+/// The larger or the smaller of two numbers.
+#[inline(always)]
+fn better<T: Element>(largest: bool, a: T, b: T) -> T {
+    if (largest && a > b) || (!largest && a < b) { a } else { b }
 }
 
 /// Whether `x` replaces the best so far.
