@@ -13,7 +13,8 @@ pub struct Tolerance {
     pub ulps: f64,
     /// The magnitude of what was added up.
     pub scale: f64,
-    /// Roundings to the output's own dtype, if it is narrower than the computing one.
+    /// Roundings to the output's own dtype, if it is narrower than the computing one. More than one means that
+    /// something on the way is rounded too, at a magnitude of up to 1 even where the result is smaller.
     pub roundings: f64,
 }
 
@@ -33,7 +34,8 @@ impl Tolerance {
         let narrow = matches!(dtype, DType::F16 | DType::BF16);
         // Half precision has few small numbers: its smallest step is absolute.
         let step = if dtype == DType::F16 { 6e-8 } else { 0.0 };
-        let rounded = if narrow { self.roundings * (eps(dtype) * expected.abs() + step) } else { 0.0 };
+        let magnitude = expected.abs().max(if self.roundings > 1.0 { self.scale.min(1.0) } else { 0.0 });
+        let rounded = if narrow { self.roundings * (eps(dtype) * magnitude + step) } else { 0.0 };
         computed + rounded
     }
 

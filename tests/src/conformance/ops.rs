@@ -86,9 +86,14 @@ fn check(
 }
 
 fn tolerance(sample: &Sample) -> Tolerance {
-    // Adding one after the other at one place rounds every time.
-    let sums = matches!(sample.op, Op::ScatterAdd { .. } | Op::IndexAdd { .. } | Op::PoolGrad { .. });
-    Tolerance { ulps: sample.ulps, scale: sample.scale, roundings: if sums { 8.0 } else { 1.0 } }
+    let roundings = match sample.op {
+        // Adding one after the other at one place rounds every time.
+        Op::ScatterAdd { .. } | Op::IndexAdd { .. } | Op::PoolGrad { .. } => 8.0,
+        // A kernel may use the output it is given, which was rounded; the definition computes it again.
+        Op::AttentionGrad(_) => 2.0,
+        _ => 1.0,
+    };
+    Tolerance { ulps: sample.ulps, scale: sample.scale, roundings }
 }
 
 /// Runs an op on a device and compares all outputs with those of the reference, which computes floats in double

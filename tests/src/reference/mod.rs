@@ -21,7 +21,7 @@
 //! [`Layout::runs`] are there for when it must be fast.) Outputs are new buffers, always contiguous.
 //!
 //! **Numbers.** Floats are computed in double precision and rounded once into the output's dtype, integers
-//! in `i64`, wrapped. A real backend rounds more often: [`conformance!`](crate::conformance) knows how much each
+//! in `i64`, wrapped. A real backend rounds more often: [`conformance!`](crate::conformance!) knows how much each
 //! op may differ. When it passes, models train on your backend.
 //!
 //! The element-wise definitions themselves ([`UnaryOp::eval`], [`BinaryOp::eval`], [`ReduceKind::eval`])

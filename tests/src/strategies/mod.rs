@@ -1,4 +1,4 @@
-//! Strategies for [`proptest`]: shapes, tensors, layouts and parameters of ops.
+//! Strategies for [`proptest`](mod@proptest): shapes, tensors, layouts and parameters of ops.
 //!
 //! They shrink: to fewer axes and smaller sizes, to layouts without gaps, to parameters that do nothing. A tensor
 //! that comes out of [`tensor`] may lie in memory in any way a view can: permuted, stepped, flipped, inside a
