@@ -29,8 +29,12 @@ pub(crate) fn reduce<T: Real>(x: &[T], start: T, map: impl Fn(T) -> T, join: imp
             acc[i] = join(acc[i], map(block[i]));
         }
     }
-    for (a, &v) in acc.iter_mut().zip(rest) {
-        *a = join(*a, map(v));
+    if !rest.is_empty() {
+        let block = padded(rest);
+        for i in 0..LANES {
+            let joined = join(acc[i], map(block[i]));
+            acc[i] = if i < rest.len() { joined } else { acc[i] };
+        }
     }
     fold(acc, join)
 }
@@ -46,8 +50,12 @@ pub(crate) fn sum2<T: Real>(x: &[T], y: &[T], term: impl Fn(T, T, T) -> T) -> T 
             acc[i] = term(acc[i], x[i], y[i]);
         }
     }
-    for ((a, &x), &y) in acc.iter_mut().zip(x_rest).zip(y_rest) {
-        *a = term(*a, x, y);
+    if !x_rest.is_empty() {
+        let (x, y) = (padded(x_rest), padded(y_rest));
+        for i in 0..LANES {
+            let sum = term(acc[i], x[i], y[i]);
+            acc[i] = if i < x_rest.len() { sum } else { acc[i] };
+        }
     }
     fold(acc, |a, b| a + b)
 }
@@ -64,12 +72,25 @@ pub(crate) fn moments<T: Real>(x: &[T], centre: T) -> (T, T) {
             second[i] = d.fma(d, second[i]);
         }
     }
-    for (i, &v) in rest.iter().enumerate() {
-        let d = v - centre;
-        first[i] += d;
-        second[i] = d.fma(d, second[i]);
+    if !rest.is_empty() {
+        let block = padded(rest);
+        for i in 0..LANES {
+            let d = if i < rest.len() { block[i] - centre } else { T::ZERO };
+            first[i] += d;
+            second[i] = d.fma(d, second[i]);
+        }
     }
     (fold(first, |a, b| a + b), fold(second, |a, b| a + b))
+}
+
+/// The last elements as a whole block. A loop over a variable part of the partial results would force them out of
+/// registers, in every other loop as well.
+#[inline(always)]
+fn padded<T: Real>(rest: &[T]) -> [T; LANES] {
+    let mut block = [T::ZERO; LANES];
+    let n = rest.len().min(LANES);
+    block[..n].copy_from_slice(&rest[..n]);
+    block
 }
 
 #[inline(always)]

@@ -41,7 +41,7 @@ fn pools_and_their_gradients_are_right() {
             for (kind, lie) in kinds.iter().flat_map(|kind| LIES.map(|lie| (*kind, lie))) {
                 let pool = Pool { kind, ..pool };
                 let x = Operand::map(dims, dtype, lie, 1, |u| (u * 64.0).floor() / 8.0 - 4.0);
-                check(&devices, &Op::Pool(pool), &[x.clone()], dtype);
+                check(&devices, &Op::Pool(pool), std::slice::from_ref(&x), dtype);
                 let outputs = run(&devices, &Op::Pool(pool), &[x]);
                 let mut operands = vec![Operand::random(outputs[0].dims(), dtype, lie, 2)];
                 operands.extend(outputs.get(1).cloned());

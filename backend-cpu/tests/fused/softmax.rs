@@ -18,7 +18,7 @@ fn softmax_and_its_gradient_are_right_along_every_axis() {
                 for (log, lie) in [false, true].into_iter().flat_map(|log| LIES.map(|lie| (log, lie))) {
                     let op = Softmax { axis, log };
                     let x = Operand::map(dims, dtype, lie, 1, |u| 20.0 * u - 10.0);
-                    check(&devices, &Op::Softmax(op), &[x.clone()], dtype);
+                    check(&devices, &Op::Softmax(op), std::slice::from_ref(&x), dtype);
                     let y = run(&devices, &Op::Softmax(op), &[x]).remove(0);
                     let g = Operand::random(dims, dtype, lie, 2);
                     // Hundreds of numbers are added and nearly cancel.

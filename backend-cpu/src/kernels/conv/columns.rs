@@ -8,6 +8,9 @@ use std::ops::Range;
 use super::geometry::Geometry;
 use crate::kernels::dense::Real;
 
+/// Shorter runs are copied element by element.
+const SHORT: usize = 16;
+
 /// A run of output positions that share all but the last spatial index: `[plane, row]` and which columns.
 struct Run {
     at: [usize; 2],
@@ -61,61 +64,94 @@ fn taps(geometry: &Geometry) -> impl Iterator<Item = [usize; 3]> + use<> {
     (0..depth).flat_map(move |d| (0..rows).flat_map(move |r| (0..width).map(move |w| [d, r, w])))
 }
 
-/// Writes the columns `range` of an image's column matrix: row `r` from `to[r * pitch]` on. `image` holds the
-/// channels whose rows are wanted, one after the other.
-pub(super) fn gather<T: Real>(
-    geometry: &Geometry,
-    image: &[T],
-    range: Range<usize>,
-    to: &mut [T],
-    pitch: usize,
-) {
-    let stride = geometry.stride[2];
-    let mut rows = to.chunks_mut(pitch);
-    for channel in image.chunks_exact(geometry.area()) {
-        for (tap, row) in taps(geometry).zip(&mut rows) {
-            let mut at = 0;
+/// Elements of a row of the column matrix that lie evenly in a channel.
+#[derive(Clone, Copy)]
+struct Copy {
+    /// The first column, counted from the first that is wanted.
+    to: usize,
+    /// The first position in the channel.
+    from: usize,
+    len: usize,
+}
+
+/// Where a range of columns of one image is read: the same for every channel and every image, so that it is
+/// worked out once.
+pub(super) struct Columns {
+    /// How many columns.
+    len: usize,
+    /// Positions of a channel.
+    area: usize,
+    /// Distance in the channel from one column to the next.
+    stride: usize,
+    copies: Vec<Copy>,
+    /// For each window element which of the copies are its, and whether they leave columns that are zero.
+    taps: Vec<(Range<usize>, bool)>,
+}
+
+impl Columns {
+    pub(super) fn new(geometry: &Geometry, range: Range<usize>) -> Self {
+        let stride = geometry.stride[2];
+        let mut copies: Vec<Copy> = Vec::new();
+        let mut ends = Vec::with_capacity(geometry.taps());
+        for tap in taps(geometry) {
+            let first = copies.len();
+            let (mut at, mut covered) = (0, 0);
             for run in runs(geometry, range.clone()) {
-                let piece = &mut row[at..at + run.columns.len()];
-                at += piece.len();
-                let Some(Reading { before, len, start }) = reading(geometry, tap, &run) else {
-                    piece.fill(T::ZERO);
-                    continue;
-                };
-                let (front, rest) = piece.split_at_mut(before);
-                let (middle, back) = rest.split_at_mut(len);
-                front.fill(T::ZERO);
-                back.fill(T::ZERO);
-                if stride == 1 {
-                    middle.copy_from_slice(&channel[start..start + len]);
-                } else {
-                    let from = &channel[start..=start + (len - 1) * stride];
-                    for (to, &from) in middle.iter_mut().zip(from.iter().step_by(stride)) {
-                        *to = from;
+                if let Some(Reading { before, len, start: from }) = reading(geometry, tap, &run) {
+                    let to = at + before;
+                    covered += len;
+                    match copies[first..].last_mut() {
+                        Some(last) if last.to + last.len == to && last.from + last.len * stride == from => {
+                            last.len += len;
+                        }
+                        _ => copies.push(Copy { to, from, len }),
+                    }
+                }
+                at += run.columns.len();
+            }
+            ends.push((first..copies.len(), covered < range.len()));
+        }
+        Self { len: range.len(), area: geometry.area(), stride, copies, taps: ends }
+    }
+
+    /// Writes the columns of an image: row `r` of the column matrix from `to[r * pitch]` on. `image` holds the
+    /// channels whose rows are wanted, one after the other.
+    pub(super) fn gather<T: Real>(&self, image: &[T], to: &mut [T], pitch: usize) {
+        let mut rows = to.chunks_mut(pitch);
+        for channel in image.chunks_exact(self.area) {
+            for ((copies, gaps), row) in self.taps.iter().zip(&mut rows) {
+                if *gaps {
+                    row[..self.len].fill(T::ZERO);
+                }
+                for &Copy { to, from, len } in &self.copies[copies.clone()] {
+                    let to = &mut row[to..to + len];
+                    let from = &channel[from..=from + (len - 1) * self.stride];
+                    if self.stride > 1 {
+                        to.iter_mut()
+                            .zip(from.iter().step_by(self.stride))
+                            .for_each(|(to, &from)| *to = from);
+                    } else if len < SHORT {
+                        // A call to copy memory takes longer than a few elements do.
+                        to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+                    } else {
+                        to.copy_from_slice(from);
                     }
                 }
             }
         }
     }
-}
 
-/// Adds a column matrix (all output positions of one image) back onto the channels it was read from.
-pub(super) fn scatter<T: Real>(geometry: &Geometry, from: &[T], pitch: usize, image: &mut [T]) {
-    let stride = geometry.stride[2];
-    let mut rows = from.chunks(pitch);
-    for channel in image.chunks_exact_mut(geometry.area()) {
-        for (tap, row) in taps(geometry).zip(&mut rows) {
-            let mut at = 0;
-            for run in runs(geometry, 0..geometry.out_area()) {
-                let piece = &row[at..at + run.columns.len()];
-                at += piece.len();
-                if let Some(Reading { before, len, start }) = reading(geometry, tap, &run) {
-                    let to = &mut channel[start..=start + (len - 1) * stride];
-                    let from = &piece[before..before + len];
-                    if stride == 1 {
-                        to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+    /// Adds columns back onto the channels they are read from.
+    pub(super) fn scatter<T: Real>(&self, from: &[T], pitch: usize, image: &mut [T]) {
+        let mut rows = from.chunks(pitch);
+        for channel in image.chunks_exact_mut(self.area) {
+            for ((copies, _), row) in self.taps.iter().zip(&mut rows) {
+                for &Copy { to, from, len } in &self.copies[copies.clone()] {
+                    let (row, channel) = (&row[to..to + len], &mut channel[from..]);
+                    if self.stride > 1 {
+                        channel.iter_mut().step_by(self.stride).zip(row).for_each(|(to, &from)| *to += from);
                     } else {
-                        to.iter_mut().step_by(stride).zip(from).for_each(|(to, &from)| *to += from);
+                        channel.iter_mut().zip(row).for_each(|(to, &from)| *to += from);
                     }
                 }
             }

@@ -13,6 +13,8 @@ use crate::kernels::dense::{Parts, Real, Scratch, tasks};
 use crate::kernels::real::sum2;
 use crate::level::Kernel;
 
+/// Elements of images whose products with the gradient are summed at once: half a first-level cache.
+const TOGETHER: usize = 4096;
 /// Several of the taps are added at once, so that partial sums stay in registers.
 const TAPS_AT_ONCE: usize = 4;
 
@@ -85,8 +87,7 @@ impl Padded {
         &self,
         cpu: &Cpu,
         plane: &[T],
-        filter: &[T],
-        bias: T,
+        (filter, bias): (&[T], T),
         shape: [usize; 3],
         sums: &mut [T],
         out: &mut [T],
@@ -169,7 +170,7 @@ pub(super) fn forward<T: Real>(
             let out = unsafe { parts.part((i * outputs + o) * out_area..(i * outputs + o + 1) * out_area) };
             let filter = &w[channel * taps..(channel + 1) * taps];
             let bias = bias.map_or(T::ZERO, |b| b[channel]);
-            padded.correlate(cpu, plane, filter, bias, g.out, sums, out);
+            padded.correlate(cpu, plane, (filter, bias), g.out, sums, out);
         }
         Ok(())
     })
@@ -202,9 +203,9 @@ pub(super) fn backward_input<T: Real>(
             let gradient = &gy[(i * outputs + o) * out_area..(i * outputs + o + 1) * out_area];
             padded.fill(gradient, g.out, g.stride, reversed.padding, plane);
             if o == 0 {
-                padded.correlate(cpu, plane, filter, T::ZERO, g.size, sums, to);
+                padded.correlate(cpu, plane, (filter, T::ZERO), g.size, sums, to);
             } else {
-                padded.correlate(cpu, plane, filter, T::ZERO, g.size, sums, one);
+                padded.correlate(cpu, plane, (filter, T::ZERO), g.size, sums, one);
                 to.iter_mut().zip(one.iter()).for_each(|(to, &v)| *to += v);
             }
         }
@@ -224,20 +225,36 @@ pub(super) fn backward_weight<T: Real>(
     let (area, out_area) = (g.area(), g.out_area());
     // The gradient lies on the padded plane at the positions of its windows' first taps.
     let last: usize = (0..3).map(|d| (g.out[d] - 1) * padded.steps[d]).sum();
+    // Small images are summed together: the gradient is zero between them.
+    let together = (TOGETHER / padded.area()).clamp(1, g.images.max(1));
     let parts = Parts::new(gw);
     tasks(cpu, g.groups, g.images * padded.area() * outputs * (1 + taps / 4), |group| {
-        let mut scratch = Scratch::new(cpu, 2 * padded.area())?;
-        let (plane, spread) = scratch.slice().split_at_mut(padded.area());
+        let mut scratch = Scratch::new(cpu, (1 + outputs) * together * padded.area())?;
+        let (plane, spread) = scratch.slice().split_at_mut(together * padded.area());
         // SAFETY: each group's weights are written by one task.
         let to = unsafe { parts.part(group * outputs * taps..(group + 1) * outputs * taps) };
         to.fill(T::ZERO);
-        for image in 0..g.images {
-            let i = image * g.groups + group;
-            padded.fill(&x[i * area..(i + 1) * area], g.size, [1; 3], g.padding, plane);
+        for first in (0..g.images).step_by(together) {
+            let images = first..(first + together).min(g.images);
+            for (k, image) in images.clone().enumerate() {
+                let i = image * g.groups + group;
+                let here = k * padded.area()..(k + 1) * padded.area();
+                padded.fill(
+                    &x[i * area..(i + 1) * area],
+                    g.size,
+                    [1; 3],
+                    g.padding,
+                    &mut plane[here.clone()],
+                );
+                for o in 0..outputs {
+                    let from = &gy[(i * outputs + o) * out_area..(i * outputs + o + 1) * out_area];
+                    let to = &mut spread[o * together * padded.area()..][here.clone()];
+                    padded.fill(from, g.out, g.stride, [0; 3], to);
+                }
+            }
+            let len = (images.len() - 1) * padded.area() + last + 1;
             for (o, to) in to.chunks_exact_mut(taps).enumerate() {
-                let from = &gy[(i * outputs + o) * out_area..(i * outputs + o + 1) * out_area];
-                padded.fill(from, g.out, g.stride, [0; 3], spread);
-                let spread = &spread[..last + 1];
+                let spread = &spread[o * together * padded.area()..][..len];
                 cpu.level().run(Products { plane, spread, taps: &padded.taps, to });
             }
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::columns::gather;
+use super::columns::Columns;
 use super::geometry::Geometry;
 use crate::Cpu;
 use crate::kernels::dense::{Real, Scratch, tasks};
@@ -76,10 +76,11 @@ pub(super) fn gather_unit<T: Real>(
     pitch: usize,
 ) {
     let (all, area) = (geometry.groups * geometry.channels, geometry.area());
+    let columns = Columns::new(geometry, unit.positions.clone());
     for (k, i) in unit.images.clone().enumerate() {
         let image = &x[(i * all + channels.start) * area..(i * all + channels.end) * area];
         let to = &mut to[k * unit.positions.len()..];
-        gather(geometry, image, unit.positions.clone(), to, pitch);
+        columns.gather(image, to, pitch);
     }
 }
 

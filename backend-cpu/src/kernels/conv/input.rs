@@ -3,7 +3,7 @@
 
 use gradus_tensor_core::Result;
 
-use super::columns::scatter;
+use super::columns::Columns;
 use super::forward::{forward, pitch, units};
 use super::geometry::Geometry;
 use crate::Cpu;
@@ -67,6 +67,7 @@ fn strided<T: Real>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut [
     let block = (COLUMN_ELEMENTS / (taps * widest)).clamp(1, channels);
     let blocks = channels.div_ceil(block);
     let parts = Parts::new(gx);
+    let columns_of_image = Columns::new(geometry, 0..area);
 
     tasks(cpu, units.len() * groups * blocks, block * taps * outputs * widest / 4, |i| {
         let (unit, group, part) = (&units[i / blocks / groups], i / blocks % groups, i % blocks);
@@ -94,7 +95,7 @@ fn strided<T: Real>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut [
             // SAFETY: tasks write different images or channels.
             let to = unsafe { parts.part((first + some.start) * plane..(first + some.end) * plane) };
             to.fill(T::ZERO);
-            scatter(geometry, &scratch.slice()[k * area..], pitch, to);
+            columns_of_image.scatter(&scratch.slice()[k * area..], pitch, to);
         }
         Ok(())
     })

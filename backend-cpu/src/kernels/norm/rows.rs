@@ -155,7 +155,7 @@ impl<T: Real> Kernel for GradRows<'_, T> {
             let columns = self.gweight.iter_mut().zip(self.gbias.iter_mut());
             for ((&g, &x), (gweight, gbias)) in g.iter().zip(x).zip(columns) {
                 *gweight = ((x - mean) * scale).fma(g, *gweight);
-                *gbias = *gbias + g;
+                *gbias += g;
             }
             match self.weight {
                 Some(w) => gx.iter_mut().zip(g).zip(w).for_each(|((gx, &g), &w)| *gx = g * w),
