@@ -1,7 +1,7 @@
 //! Conversions between half precision and `f32`, written without branches so that they vectorize.
 
-use gradus_tensor_core::half::{bf16, f16};
 use gradus_tensor_core::Element;
+use gradus_tensor_core::half::{bf16, f16};
 
 use crate::Level;
 use crate::level::Kernel;

@@ -133,7 +133,9 @@ impl Norm {
             NormKind::Layer { dims } | NormKind::Rms { dims } => dims >= 1 && dims <= x.shape.rank(),
             NormKind::Batch => x.shape.rank() >= 2,
             NormKind::Group { groups } => {
-                (2..crate::MAX_RANK).contains(&x.shape.rank()) && groups > 0 && x.shape[1].is_multiple_of(groups)
+                (2..crate::MAX_RANK).contains(&x.shape.rank())
+                    && groups > 0
+                    && x.shape[1].is_multiple_of(groups)
             }
         };
         if !fits {
