@@ -26,7 +26,6 @@ enum Storage {
 }
 
 #[derive(Debug)]
-#[repr(C, align(16))]
 struct Inline([u64; INLINE / 8]);
 
 // SAFETY: a block is memory that only this buffer refers to; access goes through `&self` and `&mut self`.

@@ -9,17 +9,51 @@ use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
 use crate::kernels::map::{Loop2, Parameters, Zip, walk2, zip, zip_real};
 use crate::math::real::Real;
+use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
 
 /// `op(a, b)` for each pair of elements.
 #[inline]
 pub(crate) fn binary(cpu: &Cpu, op: BinaryOp, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>) -> Done {
-    let mut out = cpu.alloc(&a.meta())?;
+    let mut out = cpu.alloc_len(a.dtype, a.layout.numel())?;
+    if a.layout.is_contiguous() && b.layout.is_contiguous() && !matches!(a.dtype, DType::F16 | DType::BF16) {
+        // The common case without the copies of layouts that the walk works on.
+        if let Some(f) = find(op, a.dtype) {
+            let (level, size, n) = (cpu.level(), a.dtype.size(), out.len());
+            // An empty view's offset may lie anywhere; nothing is read there.
+            let start = |view: &View<'_, CpuBuffer>| {
+                SendPtr(view.buffer.bytes().wrapping_add(view.layout.offset() * size).cast_mut())
+            };
+            let (a, b, to) = (start(a), start(b), SendPtr(out.bytes_mut()));
+            cpu.for_chunks(n, op.flops() as usize, |range| {
+                let at = range.start * size;
+                // SAFETY: contiguous views and the new buffer hold `n` elements each; ranges are disjoint.
+                unsafe {
+                    f(level, [0.0; 2], a.get().add(at), b.get().add(at), to.get().add(at), range.len());
+                }
+            });
+            return done(out);
+        }
+    }
     let operands = [Operand::output(&mut out, a.layout), Operand::read(a), Operand::read(b)];
     // SAFETY: the views were checked and have one shape, the buffer is new.
     match unsafe { apply(cpu, op, a.dtype, operands) }? {
         Outcome::Done(()) => done(out),
         Outcome::Unsupported => Ok(Outcome::Unsupported),
+    }
+}
+
+/// The loop of an op over a dtype; of `f32` for half precision. `None` if there is none or it can fail.
+#[inline]
+fn find(op: BinaryOp, dtype: DType) -> Option<Loop2> {
+    match dtype {
+        DType::F32 | DType::F16 | DType::BF16 => float::<f32>(op),
+        DType::F64 => float::<f64>(op),
+        DType::I64 => int::<i64>(op),
+        DType::I32 => int::<i32>(op),
+        DType::U8 => int::<u8>(op),
+        DType::Bool => logic(op),
+        _ => None,
     }
 }
 
@@ -35,15 +69,7 @@ pub(crate) unsafe fn apply<const N: usize>(
     dtype: DType,
     operands: [Operand; N],
 ) -> Result<Outcome<()>> {
-    let found = match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => float::<f32>(op),
-        DType::F64 => float::<f64>(op),
-        DType::I64 => int::<i64>(op),
-        DType::I32 => int::<i32>(op),
-        DType::U8 => int::<u8>(op),
-        DType::Bool => logic(op),
-        _ => None,
-    };
+    let found = find(op, dtype);
     // SAFETY: promised by the caller; the loop is one for the dtype.
     unsafe {
         match (found, dtype) {

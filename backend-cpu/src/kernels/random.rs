@@ -111,35 +111,33 @@ impl Kernel for Blocks {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // lanes of several arrays
     fn run(self) -> Self::Output {
-        const LANES: usize = 8;
         let Blocks { key, first } = self;
+        let mut c = [[0u32; TOGETHER]; 4];
+        for lane in 0..TOGETHER {
+            let block = first + lane as u64;
+            c[0][lane] = block as u32;
+            c[1][lane] = (block >> 32) as u32;
+            c[2][lane] = key.stream as u32;
+            c[3][lane] = (key.stream >> 32) as u32;
+        }
+        let (mut k0, mut k1) = (key.seed as u32, (key.seed >> 32) as u32);
+        for _ in 0..10 {
+            // Many lanes, so that this stays a loop, which the compiler vectorizes.
+            for lane in 0..TOGETHER {
+                let a = c[0][lane] as u64 * 0xD251_1F53;
+                let b = c[2][lane] as u64 * 0xCD9E_8D57;
+                c[0][lane] = (b >> 32) as u32 ^ c[1][lane] ^ k0;
+                c[1][lane] = b as u32;
+                c[2][lane] = (a >> 32) as u32 ^ c[3][lane] ^ k1;
+                c[3][lane] = a as u32;
+            }
+            k0 = k0.wrapping_add(0x9E37_79B9);
+            k1 = k1.wrapping_add(0xBB67_AE85);
+        }
         let mut out = [0; 4 * TOGETHER];
-        for (group, out) in out.chunks_exact_mut(4 * LANES).enumerate() {
-            let mut c = [[0u32; LANES]; 4];
-            for lane in 0..LANES {
-                let block = first + (group * LANES + lane) as u64;
-                c[0][lane] = block as u32;
-                c[1][lane] = (block >> 32) as u32;
-                c[2][lane] = key.stream as u32;
-                c[3][lane] = (key.stream >> 32) as u32;
-            }
-            let (mut k0, mut k1) = (key.seed as u32, (key.seed >> 32) as u32);
-            for _ in 0..10 {
-                for lane in 0..LANES {
-                    let a = c[0][lane] as u64 * 0xD251_1F53;
-                    let b = c[2][lane] as u64 * 0xCD9E_8D57;
-                    c[0][lane] = (b >> 32) as u32 ^ c[1][lane] ^ k0;
-                    c[1][lane] = b as u32;
-                    c[2][lane] = (a >> 32) as u32 ^ c[3][lane] ^ k1;
-                    c[3][lane] = a as u32;
-                }
-                k0 = k0.wrapping_add(0x9E37_79B9);
-                k1 = k1.wrapping_add(0xBB67_AE85);
-            }
-            for lane in 0..LANES {
-                for word in 0..4 {
-                    out[4 * lane + word] = c[word][lane];
-                }
+        for lane in 0..TOGETHER {
+            for word in 0..4 {
+                out[4 * lane + word] = c[word][lane];
             }
         }
         out
