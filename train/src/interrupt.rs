@@ -53,7 +53,8 @@ impl StopFlag {
 
 /// Ties Ctrl-C and requests to terminate to a flag, once for the whole process: later calls give the same flag.
 ///
-/// The first signal raises the flag. The next one, as long as the flag is up, exits with code 1.
+/// The first signal raises the flag. The next one, as long as the flag is up, exits with code 1. Under `nohup`
+/// nothing raises it: who starts a run that way wants it to go on whatever happens to the terminal.
 ///
 /// # Errors
 /// [`crate::Error::Interrupt`] if the process has another handler already, or the system refuses one.
@@ -65,15 +66,32 @@ pub fn install() -> Result<StopFlag> {
     }
     let flag = StopFlag::new();
     let raised = flag.clone();
-    ctrlc::try_set_handler(move || {
+    let on_signal = move || {
         if raised.request() {
             say("interrupted again: exiting at once; the last checkpoint that was saved is whole");
             process::exit(1);
         }
         say("interrupted: saving a checkpoint and stopping; interrupt again to exit at once");
-    })?;
+    };
+    match (is_ignored(SIGHUP), is_ignored(SIGINT)) {
+        (true, _) => {}
+        // Shells start the background jobs of scripts like that; it is not a handler that anybody would miss.
+        (false, true) => ctrlc::set_handler(on_signal)?,
+        (false, false) => ctrlc::try_set_handler(on_signal)?,
+    }
     *installed = Some(flag.clone());
     Ok(flag)
+}
+
+const SIGHUP: u32 = 1;
+const SIGINT: u32 = 2;
+
+/// Whether the process ignores a signal, as it does from its start if its parent did. Known on Linux only.
+fn is_ignored(signal: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Prints to stderr, below a progress bar if there is one. A closed stderr is no reason to fail here.

@@ -12,9 +12,21 @@ use gradus_train::interrupt;
 
 const ROLE: &str = "GRADUS_TEST_DIRECTORY";
 
-/// Runs one of the ignored tests below as a child process that works in `dir`.
+/// Runs one of the ignored tests below as a child process that works in `dir`, whatever signals this one ignores.
 fn child(role: &str, dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    child_of(":", role, dir)
+}
+
+/// Like [`child`], started by a shell that has set its traps before.
+fn child_of(traps: &str, role: &str, dir: &Path) -> Child {
+    // A shell cannot take back what its own parent ignored.
+    let mut command = Command::new(if cfg!(target_os = "linux") { "env" } else { "sh" });
+    if cfg!(target_os = "linux") {
+        command.args(["--default-signal=HUP,INT,TERM", "sh"]);
+    }
+    command
+        .args(["-c", &format!("{traps}; exec \"$@\""), "sh"])
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", role, "--ignored", "--nocapture"])
         .env(ROLE, dir)
         .stdout(Stdio::piped())
@@ -104,6 +116,30 @@ fn the_first_interrupt_lets_the_run_save_and_end_in_good_order() {
         assert!(running.wait().unwrap().success());
         assert_eq!(CheckpointDir::open(run.path()).latest().unwrap().checkpoint.unwrap().step(), 5);
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_background_job_of_a_script_is_a_run_like_any_other() {
+    let run = tempfile::tempdir().unwrap();
+    let mut running = child_of("trap '' INT", "stops_when_asked", run.path());
+    wait_until_ready(&mut running);
+    signal(&running, "-TERM");
+    assert!(running.wait().unwrap().success());
+    assert_eq!(CheckpointDir::open(run.path()).latest().unwrap().checkpoint.unwrap().step(), 5);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_under_nohup_goes_on_after_a_hangup() {
+    let run = tempfile::tempdir().unwrap();
+    let mut running = child_of("trap '' HUP", "stops_when_asked", run.path());
+    wait_until_ready(&mut running);
+    signal(&running, "-HUP");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(running.try_wait().unwrap().is_none(), "the hangup stopped it");
+    running.kill().unwrap();
+    running.wait().unwrap();
 }
 
 #[test]
