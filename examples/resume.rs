@@ -40,7 +40,7 @@ fn train(dir: &std::path::Path, stop_at: Option<u64>) -> Outcome<Vec<f32>> {
     println!("{:?} after {} steps", report.outcome, report.steps);
     let mut weights = Vec::new();
     for (_, parameter) in trainer.model().named_parameters() {
-        weights.extend(parameter.tensor().to_vec::<f32>()?);
+        weights.extend(parameter.to_vec::<f32>()?);
     }
     Ok(weights)
 }

@@ -2,7 +2,7 @@
 
 use gradus_autograd::{Autograd, Backward, no_grad};
 use gradus_nn::zoo::{self, Gpt, GptConfig, MobileNetV2, ResNet, Stem};
-use gradus_nn::{Conv2d, Module, Parameters};
+use gradus_nn::{Conv2d, Module};
 use gradus_optim::{Adam, AdamW, Sgd};
 use gradus_tensor_core::{DType, Device, Error, Result, Tensor};
 

@@ -2,7 +2,7 @@
 
 use gradus_autograd::Autograd;
 use gradus_nn::loss::cross_entropy;
-use gradus_nn::{Module, Parameters};
+use gradus_nn::Module;
 use gradus_optim::Optimizer;
 use gradus_tensor_core::{Result, Tensor};
 
