@@ -1,8 +1,8 @@
 //! One training step: forward, loss, backward, update.
 
 use gradus_autograd::Autograd;
-use gradus_nn::loss::cross_entropy;
 use gradus_nn::Module;
+use gradus_nn::loss::cross_entropy;
 use gradus_optim::Optimizer;
 use gradus_tensor_core::{Result, Tensor};
 
