@@ -21,12 +21,24 @@ fn lines(shape: &Shape, axis: usize) -> impl Iterator<Item = Vec<usize>> {
 /// A broadcast read of the output says to which of its elements each element of `x` belongs.
 pub(crate) fn reduce<W: Wide>(op: &Reduce, x: Operand<'_>, out: Meta) -> Result<HostArray> {
     let owners = Layout::contiguous(out.shape).expand(*x.layout.shape())?;
-    let mut sums: Vec<Option<W>> = vec![None; out.shape.numel()];
+    let mut members: Vec<Vec<W>> = vec![Vec::new(); out.shape.numel()];
     for (owner, x) in owners.positions().zip(read::<W>(x)?) {
-        sums[owner] = Some(sums[owner].map_or(x, |sum| W::combine(op.kind, sum, x)));
+        members[owner].push(x);
     }
     let of_nothing = if op.kind == ReduceKind::Prod { W::ONE } else { W::ZERO };
-    write(sums.into_iter().map(|sum| sum.unwrap_or(of_nothing)).collect(), out)
+    let combined = members.into_iter().map(|all| pairwise(op.kind, all).unwrap_or(of_nothing));
+    write(combined.collect(), out)
+}
+
+/// Neighbours first, then neighbouring pairs, and so on: a running sum of thousands would lose digits.
+fn pairwise<W: Wide>(kind: ReduceKind, mut all: Vec<W>) -> Option<W> {
+    while all.len() > 1 {
+        all = all
+            .chunks(2)
+            .map(|pair| pair.iter().skip(1).fold(pair[0], |a, &b| W::combine(kind, a, b)))
+            .collect();
+    }
+    all.first().copied()
 }
 
 pub(crate) fn scan<W: Wide>(op: &Scan, x: Operand<'_>, out: Meta) -> Result<HostArray> {
