@@ -162,13 +162,8 @@ fn summary(
     let report = &finished.report;
     match report.outcome {
         Outcome::Interrupted => println!(
-            "stopped after {} steps; go on with: gradus train {}--resume {}",
+            "stopped after {} steps; go on with the same options and --resume {} instead of --output",
             report.steps,
-            if options.epochs == TrainOptions::default().epochs {
-                String::new()
-            } else {
-                format!("--epochs {} ", options.epochs)
-            },
             dir.display()
         ),
         Outcome::EarlyStopped => println!("stopped early: the test accuracy no longer improves"),
