@@ -52,7 +52,7 @@ pub fn run(options: &TrainOptions) -> Result<(), Box<dyn Error>> {
         data.test.len()
     );
     let finished = fit(options, model, data.clone(), &device, &dir, resume)?;
-    summary(options, &finished, &dir, data, &device)
+    summary(&finished, &dir, data, &device)
 }
 
 /// The images that the option names.
@@ -153,7 +153,6 @@ fn decayed(optimizer: Sgd) -> impl Optimizer + 'static {
 
 /// Says how it went and where everything is; draws the pictures.
 fn summary(
-    options: &TrainOptions,
     finished: &Finished,
     dir: &Path,
     data: FashionMnist,
