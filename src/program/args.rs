@@ -44,7 +44,7 @@ pub struct TrainOptions {
     /// Which update rule.
     #[arg(long, value_enum, default_value_t = OptimizerName::Adamw)]
     pub optimizer: OptimizerName,
-    /// The highest learning rate of the one-cycle schedule [default: 0.005, or 0.1 for sgd].
+    /// The highest learning rate of the one-cycle schedule [default: 0.004, or 0.1 for sgd].
     #[arg(long, value_parser = learning_rate)]
     pub lr: Option<f64>,
     /// Where to compute.

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use gradus::data::fashion_mnist::{self, FashionMnist};
-use gradus::data::transforms::{HorizontalFlip, Normalize, RandomCrop, RandomErasing, ToFloat};
+use gradus::data::transforms::{HorizontalFlip, Normalize, RandomCrop, ToFloat};
 use gradus::data::{DataLoader, Dataset};
 use gradus::nn::Module;
 use gradus::optim::{Adam, AdamW, Group, OneCycle, Optimizer, Sgd};
@@ -96,11 +96,10 @@ fn fit(
     let floats = || -> Result<_, Box<dyn Error>> { Ok((ToFloat, Normalize::new([MEAN], [STD])?)) };
     let (float, normalize) = floats()?;
     let augmented = data.train.transform_input((
-        RandomCrop::new(28, 28).padding(2),
+        RandomCrop::new(28, 28).padding(1),
         HorizontalFlip::new(0.5),
         float,
         normalize,
-        RandomErasing::new(0.15),
     ));
     let train = DataLoader::builder(augmented)
         .batch_size(options.batch_size)
@@ -114,7 +113,7 @@ fn fit(
     let steps = options.epochs * train.batches_per_epoch().div_ceil(options.accumulate) as u64;
     let lr = options.lr.unwrap_or(match options.optimizer {
         OptimizerName::Sgd => 0.1,
-        OptimizerName::Adam | OptimizerName::Adamw => 0.005,
+        OptimizerName::Adam | OptimizerName::Adamw => 0.004,
     });
     let mut builder = Trainer::builder(model, loss::cross_entropy)
         .schedule(OneCycle::new(lr, steps))
