@@ -3,19 +3,19 @@
 //! Nodes are visited from the youngest to the oldest, by a heap over their numbers: a node's gradient is complete
 //! when it is taken from the heap, since whatever read its output is younger. No recursion, no sort of the graph.
 //!
-//! A rule gives the gradient of an operand in the shape the operand was read in. [`carry`] brings it to the
-//! buffer it was read from by inverting the layout: a permutation is re-strided, a broadcast is summed, any other
-//! view is accumulated in place into the buffer's gradient.
+//! A rule gives the gradient of an operand in the shape the operand was read in. `carry` brings it to the buffer it
+//! was read from.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use gradus_tensor_core::{Device, Error, Layout, Meta, Result, Shape, Tensor};
+use gradus_tensor_core::{Device, Error, Result, Shape, Tensor};
 use smallvec::SmallVec;
 
 use crate::backend::{Autodiff, wrap};
+use crate::carry::{Slots, carry, overwritten, whole};
 use crate::node::{Edge, LeafId, Node, Rule, Saved, State, Tracked};
 use crate::rules::{self, Context, Grads};
 use crate::{Gradients, anomaly, enable_grad, no_grad};
@@ -78,9 +78,6 @@ impl<'a> Pass<'a> {
         Pass { retain: false, create: false, hook: None, wanted: Vec::new(), found: HashMap::new() }
     }
 }
-
-/// The gradients of one node's outputs, as far as they have arrived.
-type Slots = SmallVec<[Option<Tensor>; 1]>;
 
 struct Engine<'p, 'a> {
     pass: &'p mut Pass<'a>,
@@ -214,7 +211,10 @@ impl Engine<'_, '_> {
                 State::Leaf(leaf) => {
                     let leaf = *leaf;
                     drop(state);
-                    return self.leaf(leaf, &node, slots, false);
+                    // Whatever reads a leaf is younger, so nothing more can come: it is complete even if edges into it
+                    // were never followed because no gradient reached their nodes. Only a checkpoint may add to it.
+                    let counted = self.pending.as_ref().is_some_and(|p| !p.is_empty());
+                    return self.leaf(leaf, &node, slots, counted);
                 }
                 State::Freed => {
                     return Err(Error::Graph {
@@ -326,65 +326,6 @@ impl Engine<'_, '_> {
         }
         Ok(gradients)
     }
-}
-
-/// A node's only gradient over its whole buffer, as a vector in a buffer of its own: layouts of the node's buffer
-/// apply to it, which they would not to a slice of a larger gradient.
-fn whole(slots: &Slots, meta: Meta) -> Result<Tensor> {
-    let g = slots.first().and_then(Option::as_ref).ok_or_else(|| Error::Graph {
-        op: "backward",
-        message: "a node without a gradient was visited".into(),
-    })?;
-    let g = g.reshape([meta.shape.numel()])?.contiguous()?;
-    if g.layout().covers(g.buffer_len()) { Ok(g) } else { g.copy() }
-}
-
-/// What is left for the old value (nothing where it was overwritten), and what the source gets.
-fn overwritten(node: &Node, slots: &Slots, layout: &Layout) -> Result<Grads> {
-    let g = whole(slots, node.outputs[0])?;
-    let source = g.with_layout(*layout)?;
-    let mut old = g.copy()?;
-    let zero = Tensor::zeros((), g.dtype(), g.device().innermost())?;
-    old.view_assign(&zero.expand(layout.shape())?, |_| Ok(*layout))?;
-    Ok(rules::grads([Some(old), Some(source)]))
-}
-
-/// Adds a gradient, given in the shape an operand was read in, to the gradient of the buffer it was read from.
-fn carry(slot: &mut Option<Tensor>, gradient: Tensor, layout: Option<&Layout>, meta: Meta) -> Result<()> {
-    let Some(layout) = layout else {
-        return add(slot, gradient.reshape(meta.shape)?);
-    };
-    let repeated = layout.broadcast_axes();
-    let gradient = if repeated.is_empty() { gradient } else { gradient.sum_keepdim(repeated)? };
-    let layout = layout.collapse(repeated);
-    let len = meta.shape.numel();
-    if let Some(order) = layout.permutation_of(len) {
-        return add(slot, gradient.permute(&order[..layout.rank()])?.reshape(meta.shape)?);
-    }
-    let mut sum = match slot.take() {
-        // Only a gradient that lies in memory as the buffer does can be added to at the buffer's positions.
-        Some(sum) => sum.contiguous()?,
-        None => Tensor::zeros(meta.shape, meta.dtype, gradient.device().innermost())?,
-    };
-    if !sum.layout().covers(sum.buffer_len()) {
-        sum = sum.copy()?;
-    }
-    sum.view_accumulate(&gradient, |_| Ok(layout))?;
-    // In-place ops on tracked tensors may have replaced the shape's view of the buffer by another.
-    *slot = Some(sum.reshape(meta.shape)?);
-    Ok(())
-}
-
-fn add(slot: &mut Option<Tensor>, gradient: Tensor) -> Result<()> {
-    *slot = Some(match slot.take() {
-        None => gradient,
-        Some(mut sum) if sum.is_unique() && sum.layout().is_contiguous() => {
-            sum.add_assign(&gradient)?;
-            sum
-        }
-        Some(sum) => sum.add(&gradient)?,
-    });
-    Ok(())
 }
 
 /// The seed of a backward pass from a tensor of one element.

@@ -22,6 +22,7 @@
 
 mod anomaly;
 mod backend;
+mod carry;
 mod engine;
 mod function;
 mod functional;

@@ -79,6 +79,37 @@ fn a_leaf_used_many_times_is_announced_once_with_its_whole_gradient() -> Result<
     Ok(())
 }
 
+/// Passes nothing back.
+#[derive(Debug)]
+struct Stop;
+
+impl Function for Stop {
+    fn name(&self) -> &'static str {
+        "stop"
+    }
+    fn forward(&self, x: &[Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![x[0].mul(1.0)?])
+    }
+    fn backward(&self, _: &[Tensor], _: &[Tensor], _: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
+    }
+}
+
+#[test]
+fn a_leaf_is_announced_although_one_way_to_it_carries_no_gradient() -> Result<()> {
+    let x = vector(&[3.0])?.requires_grad()?;
+    let stopped = apply(Stop, &[&x.square()?])?.remove(0);
+    let y = x.mul(2.0)?.add(&stopped)?.sum_all()?;
+    let mut seen = Vec::new();
+    let mut hook = |_: LeafId, g: &mut Tensor| {
+        seen.push(g.item::<f64>()?);
+        Ok(())
+    };
+    Backward::new().on_leaf(&mut hook).run(&y)?;
+    assert_eq!(seen, [2.0]);
+    Ok(())
+}
+
 #[test]
 fn a_checkpoint_gives_the_same_gradients_with_the_same_dropout_mask() -> Result<()> {
     let w = vector(&[0.3, -0.7, 1.1, 0.2])?.requires_grad()?;
