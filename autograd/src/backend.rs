@@ -1,5 +1,6 @@
 //! `Autodiff`: the backend that passes ops on to an inner device and records them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use gradus_tensor_core::{
@@ -19,12 +20,46 @@ pub struct Autodiff {
 }
 
 impl Autodiff {
-    /// The autodiff device around a device; the device itself if it is one already.
+    /// The autodiff device around a device; the device itself if it is one already, or is built around one.
     pub fn device(inner: &Device) -> Device {
-        match inner.backend::<Autodiff>() {
+        match Autodiff::within(inner) {
             Some(_) => inner.clone(),
             None => Device::new(Autodiff { inner: inner.clone() }),
         }
+    }
+
+    /// The autodiff device that a device is or is built around.
+    pub fn within(device: &Device) -> Option<&Device> {
+        std::iter::successors(Some(device), |device| device.inner())
+            .find(|device| device.backend::<Autodiff>().is_some())
+    }
+}
+
+/// A tensor on its autodiff device, without what devices around that one add. `None` if there is none.
+pub(crate) fn on_autodiff(tensor: &Tensor) -> Result<Option<Cow<'_, Tensor>>> {
+    let Some(target) = Autodiff::within(tensor.device()) else { return Ok(None) };
+    let mut at = Cow::Borrowed(tensor);
+    while at.device() != target {
+        match at.released()? {
+            Some(inner) => at = Cow::Owned(inner),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(at))
+}
+
+/// The device of a tensor if it is built around an autodiff device: it stays there where tensors are taken out of
+/// their graph for a moment.
+pub(crate) fn outer(tensor: &Tensor) -> Option<Device> {
+    let device = tensor.device();
+    Autodiff::within(device).filter(|base| *base != device).map(|_| device.clone())
+}
+
+/// The tensor on the device that [`outer`] found, if it found one.
+pub(crate) fn back(tensor: Tensor, outer: Option<&Device>) -> Result<Tensor> {
+    match outer {
+        Some(device) => Ok(device.lift(&tensor)?.unwrap_or(tensor)),
+        None => Ok(tensor),
     }
 }
 
@@ -47,7 +82,7 @@ impl Backend for Autodiff {
     }
 
     fn upload(&self, host: &HostArray) -> Result<Tracked> {
-        Ok(Tracked { inner: self.inner.upload(host)?.flat(), node: None })
+        Ok(Tracked::new(self.inner.upload(host)?.flat(), None))
     }
 
     fn download(&self, from: View<'_, Tracked>) -> Result<HostArray> {
@@ -86,7 +121,7 @@ impl Backend for Autodiff {
                 .map(|(i, tensor)| {
                     let tracked = tensor.dtype().is_float() && rules::output_is_tracked(op, i);
                     let node = node.as_ref().filter(|_| tracked).map(|n| (n.clone(), i as u32));
-                    Tracked { inner: tensor.flat(), node }
+                    Tracked::new(tensor.flat(), node)
                 })
                 .collect(),
         ))
@@ -116,8 +151,13 @@ impl Backend for Autodiff {
             .chain(inputs.iter().map(edge))
             .collect();
         {
-            let mut inner: SmallVec<[&mut Tensor; 4]> =
-                targets.iter_mut().map(|t| &mut t.buffer.inner).collect();
+            let mut inner: SmallVec<[&mut Tensor; 4]> = targets
+                .iter_mut()
+                .map(|t| {
+                    t.buffer.cast.take();
+                    &mut t.buffer.inner
+                })
+                .collect();
             let refs: SmallVec<[&Tensor; 2]> = sources.iter().collect();
             op.run_at_layouts(&mut inner, &layouts, &refs)?;
         }
@@ -149,7 +189,7 @@ impl Backend for Autodiff {
     }
 
     fn adopt(&self, tensor: Tensor) -> Result<Tracked> {
-        Ok(Tracked { inner: tensor.flat(), node: None })
+        Ok(Tracked::new(tensor.flat(), None))
     }
 
     fn release(&self, tensor: View<'_, Tracked>) -> Result<Tensor> {
@@ -157,12 +197,16 @@ impl Backend for Autodiff {
     }
 
     fn transfer(&self, tensor: View<'_, Tracked>, to: &Device) -> Result<Option<Tensor>> {
+        if let Some(base) = Autodiff::within(to).filter(|base| *base != to) {
+            let moved = self.transfer(tensor, base)?;
+            return moved.map_or(Ok(None), |moved| to.lift(&moved));
+        }
         let plain = inner(&tensor)?;
         let target = Autodiff::device(to);
         if to.lift(&plain)?.is_some() || target.backend::<Autodiff>().is_some_and(|a| a.equals(self)) {
             // Already there, tracked: leaving the graph takes a `detach`.
             let shape = *plain.shape();
-            let tracked = Tracked { inner: plain.flat(), node: tensor.buffer.node.clone() };
+            let tracked = Tracked::new(plain.flat(), tensor.buffer.node.clone());
             return Ok(Some(
                 wrap(&target, plain.flat(), tracked)?.with_layout(*tensor.layout)?.reshape(shape)?,
             ));
@@ -179,8 +223,7 @@ impl Backend for Autodiff {
             )
         });
         let flat = moved.copy_if_partial()?;
-        let tracked =
-            Tracked { inner: flat.clone(), node: node.filter(|_| is_grad_enabled()).map(|n| (n, 0)) };
+        let tracked = Tracked::new(flat.clone(), node.filter(|_| is_grad_enabled()).map(|n| (n, 0)));
         Ok(Some(wrap(&target, flat, tracked)?.reshape(shape)?))
     }
 }
@@ -205,7 +248,12 @@ impl WholeBuffer for Tensor {
     }
 }
 
-fn record(op: &Op, views: &[View<'_, Tracked>], inputs: &[Tensor], outputs: &Tensors) -> Arc<Node> {
+pub(crate) fn record(
+    op: &Op,
+    views: &[View<'_, Tracked>],
+    inputs: &[Tensor],
+    outputs: &Tensors,
+) -> Arc<Node> {
     let edges: Edges = views.iter().map(edge).collect();
     let saves = rules::saves(op, &edges);
     let saved = Saved::new(

@@ -11,10 +11,10 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use gradus_tensor_core::{Device, Error, Result, Shape, Tensor};
+use gradus_tensor_core::{Error, Result, Shape, Tensor};
 use smallvec::SmallVec;
 
-use crate::backend::{Autodiff, wrap};
+use crate::backend::{Autodiff, on_autodiff, wrap};
 use crate::carry::{Slots, carry, overwritten, whole};
 use crate::node::{Edge, LeafId, Node, Rule, Saved, State, Tracked};
 use crate::rules::{self, Context, Grads};
@@ -88,16 +88,10 @@ struct Engine<'p, 'a> {
     pending: Option<ById<usize>>,
 }
 
-/// The tracked buffer behind a tensor, and its autodiff device's inner device.
-pub(crate) fn tracked(tensor: &Tensor) -> Option<(&Tracked, &Device)> {
-    let inner = tensor.device().backend::<Autodiff>().and(tensor.device().inner())?;
-    Some((tensor.buffer::<Tracked>()?, inner))
-}
-
 /// How a tensor came out of the graph.
 pub(crate) fn edge_of(tensor: &Tensor) -> Option<Edge> {
-    let (buffer, _) = tracked(tensor)?;
-    let (node, output) = buffer.node.as_ref()?;
+    let tensor = on_autodiff(tensor).ok()??;
+    let (node, output) = tensor.buffer::<Tracked>()?.node.as_ref()?;
     let layout = (!tensor.layout().covers(tensor.buffer_len())).then(|| Box::new(*tensor.layout()));
     Some(Edge { node: node.clone(), output: *output, layout })
 }
@@ -294,7 +288,7 @@ impl Engine<'_, '_> {
         }
         let track = |plain: &Tensor, from: Option<(Arc<Node>, u32)>| -> Result<Tensor> {
             let device = Autodiff::device(plain.device());
-            let buffer = Tracked { inner: plain.flat(), node: from };
+            let buffer = Tracked::new(plain.flat(), from);
             wrap(&device, plain.flat(), buffer)?.with_layout(*plain.layout())
         };
         let inputs = saved.inputs.iter().enumerate().map(|(i, plain)| {

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gradus_tensor_core::{Error, Meta, Result, Tensor, rng};
+use gradus_tensor_core::{Device, Error, Meta, Result, Tensor, rng};
 use smallvec::SmallVec;
 
-use crate::backend::{Autodiff, wrap};
+use crate::backend::{Autodiff, back, outer, wrap};
 use crate::engine::edge_of;
 use crate::node::{BackwardCode, Edges, Node, Rule, Saved, State, Tracked};
 use crate::{Autograd, Gradients, enable_grad, is_grad_enabled, no_grad};
@@ -101,11 +101,17 @@ impl<F: Function> BackwardCode for Custom<F> {
 /// What its forward returns; inputs on devices that do not meet.
 pub fn apply(function: impl Function, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let plain: Vec<Tensor> = inputs.iter().map(|t| t.detach()).collect::<Result<_>>()?;
-    let outputs = no_grad(|| function.forward(&plain))?;
+    let entered = entered(&plain, &inputs.iter().map(|t| outer(t)).collect::<Vec<_>>())?;
+    let outputs = no_grad(|| function.forward(&entered))?;
     if !is_grad_enabled() || !inputs.iter().any(|t| t.is_tracked()) {
         return Ok(outputs);
     }
     attach(Box::new(Custom(function)), inputs, plain, outputs, true)
+}
+
+/// Constants on the devices that their originals were on, where those are built around the autodiff device.
+fn entered(plain: &[Tensor], outer: &[Option<Device>]) -> Result<Vec<Tensor>> {
+    plain.iter().zip(outer).map(|(t, outer)| back(t.clone(), outer.as_ref())).collect()
 }
 
 /// Puts outputs that were computed without recording into the graph, behind code that computes their gradients.
@@ -116,6 +122,7 @@ fn attach(
     outputs: Vec<Tensor>,
     save_outputs: bool,
 ) -> Result<Vec<Tensor>> {
+    let around: Vec<Option<Device>> = outputs.iter().map(outer).collect();
     let outputs: Vec<Tensor> = outputs.iter().map(owned).collect::<Result<_>>()?;
     let edges: Edges = inputs.iter().map(|t| edge_of(t)).collect();
     let saved = Saved::new(
@@ -128,14 +135,15 @@ fn attach(
     let node = Node::new(edges, metas, State::Saved(Arc::new(saved)));
     outputs
         .into_iter()
+        .zip(&around)
         .enumerate()
-        .map(|(i, output)| {
+        .map(|(i, (output, around))| {
             if !output.dtype().is_float() {
-                return Ok(output);
+                return back(output, around.as_ref());
             }
             let (device, shape) = (Autodiff::device(output.device()), *output.shape());
-            let buffer = Tracked { inner: output.flat(), node: Some((node.clone(), i as u32)) };
-            wrap(&device, output.flat(), buffer)?.reshape(shape)
+            let buffer = Tracked::new(output.flat(), Some((node.clone(), i as u32)));
+            back(wrap(&device, output.flat(), buffer)?.reshape(shape)?, around.as_ref())
         })
         .collect()
 }
@@ -148,6 +156,8 @@ fn owned(tensor: &Tensor) -> Result<Tensor> {
 
 struct Checkpoint<F> {
     f: F,
+    /// Where the inputs were, if on devices around the autodiff device.
+    outer: Vec<Option<Device>>,
     rng: rng::Rng,
     metas: Vec<Meta>,
 }
@@ -182,7 +192,7 @@ impl<F: Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync> BackwardCode for Che
         // The same random numbers as the first time, without disturbing whoever draws next.
         let now = rng::state();
         rng::set_state(self.rng);
-        let outputs = enable_grad(|| (self.f)(&inputs));
+        let outputs = entered(&inputs, &self.outer).and_then(|inputs| enable_grad(|| (self.f)(&inputs)));
         rng::set_state(now);
         let outputs = outputs?;
         let metas: Vec<Meta> = outputs.iter().map(Tensor::meta).collect();
@@ -228,11 +238,11 @@ pub fn checkpoint(
 ) -> Result<Vec<Tensor>> {
     let plain: Vec<Tensor> = inputs.iter().map(|t| t.detach()).collect::<Result<_>>()?;
     let rng = rng::state();
-    let outputs = no_grad(|| f(&plain))?;
+    let outer: Vec<Option<Device>> = inputs.iter().map(|t| crate::backend::outer(t)).collect();
+    let outputs = entered(&plain, &outer).and_then(|inputs| no_grad(|| f(&inputs)))?;
     if !is_grad_enabled() {
-        return outputs.iter().map(owned).collect();
+        return outputs.iter().map(|t| back(owned(t)?, crate::backend::outer(t).as_ref())).collect();
     }
-    let outputs: Vec<Tensor> = outputs.iter().map(owned).collect::<Result<_>>()?;
     let metas = outputs.iter().map(Tensor::meta).collect();
-    attach(Box::new(Checkpoint { f, rng, metas }), inputs, plain, outputs, false)
+    attach(Box::new(Checkpoint { f, outer, rng, metas }), inputs, plain, outputs, false)
 }

@@ -23,6 +23,7 @@
 mod anomaly;
 mod backend;
 mod carry;
+mod casts;
 mod engine;
 mod function;
 mod functional;
@@ -34,6 +35,7 @@ mod tensor_ext;
 
 pub use anomaly::detect_anomaly;
 pub use backend::Autodiff;
+pub use casts::LeafCasts;
 pub use function::{Function, apply, checkpoint};
 pub use functional::{hessian, hvp, jacobian, jvp, vjp};
 pub use gradients::Gradients;

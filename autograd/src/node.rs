@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gradus_tensor_core::{Layout, Meta, Op, Result, Tensor};
 use smallvec::SmallVec;
 
 use crate::Gradients;
+use crate::casts::Slot;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static LIVE_NODES: AtomicI64 = AtomicI64::new(0);
@@ -43,6 +44,14 @@ pub struct Tracked {
     /// The whole inner buffer as a vector.
     pub(crate) inner: Tensor,
     pub(crate) node: Option<(Arc<Node>, u32)>,
+    /// A leaf's values in another dtype. Whatever changes `inner` drops them.
+    pub(crate) cast: OnceLock<Slot>,
+}
+
+impl Tracked {
+    pub(crate) fn new(inner: Tensor, node: Option<(Arc<Node>, u32)>) -> Self {
+        Tracked { inner, node, cast: OnceLock::new() }
+    }
 }
 
 pub(crate) struct Node {

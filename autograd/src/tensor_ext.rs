@@ -2,8 +2,8 @@
 
 use gradus_tensor_core::{Device, Error, Result, Tensor};
 
-use crate::backend::{Autodiff, wrap};
-use crate::engine::{self, Pass, edge_of, ones_seed, tracked};
+use crate::backend::{Autodiff, back, on_autodiff, outer, wrap};
+use crate::engine::{self, Pass, edge_of, ones_seed};
 use crate::node::{LeafId, Node, Tracked};
 use crate::{Gradients, engine::Hook};
 
@@ -23,13 +23,15 @@ use crate::{Gradients, engine::Hook};
 /// ```
 pub trait Autograd: Sized {
     /// This tensor as a leaf: ops on it are recorded, and backward passes collect its gradient. No data moves,
-    /// unless the tensor is a view. A tracked tensor is detached from its past first.
+    /// unless the tensor is a view. A tracked tensor is detached from its past first. On a device around the
+    /// autodiff device (mixed precision) it stays there.
     ///
     /// # Errors
     /// The dtype is not a float.
     fn requires_grad(&self) -> Result<Tensor>;
 
-    /// The same values as a constant, on the device under the autodiff device. No data moves.
+    /// The same values as a constant, on the device under the autodiff device: what devices around that one add
+    /// (mixed precision) is left behind with the graph. No data moves.
     ///
     /// # Errors
     /// The device fails.
@@ -51,7 +53,7 @@ pub trait Autograd: Sized {
 
 impl Autograd for Tensor {
     fn requires_grad(&self) -> Result<Tensor> {
-        leaf(self.innermost_tracked()?, LeafId::fresh())
+        back(leaf(self.innermost_tracked()?, LeafId::fresh())?, outer(self).as_ref())
     }
 
     fn detach(&self) -> Result<Tensor> {
@@ -59,11 +61,13 @@ impl Autograd for Tensor {
     }
 
     fn is_tracked(&self) -> bool {
-        tracked(self).is_some_and(|(t, _)| t.node.is_some())
+        let tensor = on_autodiff(self).ok().flatten();
+        tensor.and_then(|t| Some(t.buffer::<Tracked>()?.node.is_some())).unwrap_or(false)
     }
 
     fn leaf_id(&self) -> Option<LeafId> {
-        tracked(self)?.0.node.as_ref()?.0.leaf_id()
+        let tensor = on_autodiff(self).ok()??;
+        tensor.buffer::<Tracked>()?.node.as_ref()?.0.leaf_id()
     }
 
     fn backward(&self) -> Result<Gradients> {
@@ -78,8 +82,9 @@ trait Untracked {
 
 impl Untracked for Tensor {
     fn innermost_tracked(&self) -> Result<Tensor> {
-        match tracked(self) {
-            Some((buffer, _)) => buffer.inner.with_layout(*self.layout()),
+        let Some(tensor) = on_autodiff(self)? else { return Ok(self.clone()) };
+        match tensor.buffer::<Tracked>() {
+            Some(buffer) => buffer.inner.with_layout(*tensor.layout()),
             None => Ok(self.clone()),
         }
     }
@@ -103,7 +108,7 @@ pub fn leaf(tensor: Tensor, id: LeafId) -> Result<Tensor> {
     let (meta, device) = (plain.meta(), Autodiff::device(plain.device()));
     let flat = plain.flat();
     drop(plain);
-    let buffer = Tracked { inner: flat.clone(), node: Some((Node::leaf(id, meta), 0)) };
+    let buffer = Tracked::new(flat.clone(), Some((Node::leaf(id, meta), 0)));
     wrap(&device, flat, buffer)?.reshape(meta.shape)
 }
 
@@ -114,7 +119,7 @@ pub fn leaf(tensor: Tensor, id: LeafId) -> Result<Tensor> {
 /// The device fails.
 pub fn into_value(mut tensor: Tensor) -> Result<Tensor> {
     let layout = *tensor.layout();
-    if tracked(&tensor).is_none() {
+    if Autodiff::within(tensor.device()).is_none() {
         return Ok(tensor);
     }
     match tensor.buffer_mut::<Tracked>() {
@@ -233,7 +238,8 @@ fn seed(gradient: Tensor, tensor: &Tensor) -> Result<Tensor> {
             "the gradient must have the shape and dtype of the tensor",
         ));
     }
-    Ok(gradient)
+    // The pass runs in the dtypes of the forward pass, whatever device around the autodiff device the gradient is on.
+    Ok(on_autodiff(&gradient)?.map(std::borrow::Cow::into_owned).unwrap_or(gradient))
 }
 
 /// Options of [`grad`].

@@ -1,4 +1,4 @@
-//! Optimizers, learning-rate schedules and gradient clipping.
+//! Optimizers, learning-rate schedules, gradient clipping, and mixed precision.
 //!
 //! An [`Optimizer`] changes a model's parameters in place by the gradients of a backward pass:
 //!
@@ -27,20 +27,27 @@
 //! There is no `zero_grad`: each backward pass returns gradients of its own. State is kept under the names of
 //! parameters, so it can be saved, loaded and looked at. A [`Schedule`] is a pure function of the step, so a
 //! resumed run needs nothing but the number of steps done. Definitions are PyTorch's.
+//!
+//! Mixed precision is [`Autocast`], a backend around a backend that reads operands in the precision that a [`Policy`]
+//! names: see [`autocast`]. For `f16`, a [`GradScaler`] keeps gradients from vanishing.
 #![forbid(unsafe_code)]
 
 mod adam;
+pub mod autocast;
 mod clip;
 mod group;
 mod optimizer;
+mod scaler;
 mod schedule;
 mod sgd;
 mod state;
 
 pub use adam::{Adam, AdamW};
+pub use autocast::{Autocast, MixedPrecision, Policy, Precision};
 pub use clip::{ClipOptions, clip_grad_norm, clip_grad_norm_with, clip_grad_value, grad_norm};
 pub use group::Group;
 pub use optimizer::{Optimizer, StepReport};
+pub use scaler::{GradScaler, Scaled, ScaledGradients, Unscaled};
 pub use schedule::{
     Annealing, Chain, Constant, Cosine, CosineWarmRestarts, Exponential, Linear, MultiStep, OneCycle,
     Polynomial, Schedule, StepDecay,

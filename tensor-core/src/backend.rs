@@ -102,6 +102,19 @@ pub trait Backend: Debug + Send + Sync + Sized + 'static {
         Err(Error::argument("release", format!("{} has no inner device", self.name())))
     }
 
+    /// The dtypes in which this backend wants the operands of an op, asked before they are checked: the device
+    /// casts what has another dtype. `None` takes them as they are. Mixed precision is this method; a backend
+    /// around another asks the one inside, so that both see the same operands.
+    fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes> {
+        self.inner()?.operand_dtypes(op, inputs)
+    }
+
+    /// Whether matrix products of this dtype are at least as fast here as those of `f32`: what decides whether
+    /// mixed precision saves time, or memory only.
+    fn accelerates(&self, dtype: DType) -> bool {
+        self.inner().is_none_or(|inner| inner.accelerates(dtype))
+    }
+
     /// Moves an operand to a device that is not built around this one, if what this backend adds must move
     /// along (for autograd: the graph). `None` copies the plain values through the host.
     ///
@@ -121,6 +134,9 @@ pub enum Outcome<T> {
     /// It does not know this op for these operands: decompose it.
     Unsupported,
 }
+
+/// A dtype for each operand of an op.
+pub type DTypes = SmallVec<[DType; 4]>;
 
 /// The output buffers of one op; almost always one.
 pub type Buffers<B> = SmallVec<[B; 1]>;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    Backend, Buffers, DType, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
-    Tensor, View, ViewMut,
+    Backend, Buffers, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome,
+    Result, Tensor, View, ViewMut,
 };
 
 /// A buffer of some backend.
@@ -39,6 +39,8 @@ trait ErasedBackend: fmt::Debug + Send + Sync {
     fn inner(&self) -> Option<&Device>;
     fn adopt(&self, tensor: Tensor) -> Result<Erased>;
     fn release(&self, tensor: &Tensor) -> Result<Tensor>;
+    fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes>;
+    fn accelerates(&self, dtype: DType) -> bool;
     fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>>;
     fn as_any(&self) -> &dyn Any;
 }
@@ -131,6 +133,14 @@ impl<B: Backend> ErasedBackend for B {
         Backend::release(self, view::<B>(tensor)?)
     }
 
+    fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes> {
+        Backend::operand_dtypes(self, op, inputs)
+    }
+
+    fn accelerates(&self, dtype: DType) -> bool {
+        Backend::accelerates(self, dtype)
+    }
+
     fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>> {
         Backend::transfer(self, view::<B>(tensor)?, to)
     }
@@ -202,9 +212,9 @@ impl Device {
         self.0.download(from)
     }
 
-    /// Runs an op here: checks the operands, asks the backend to execute it, and decomposes it if the
-    /// backend does not know it. Operands on a device that this one is built around are adopted. Outputs
-    /// are contiguous.
+    /// Runs an op here: casts the operands if the backend wants them in other dtypes, checks them, asks the
+    /// backend to execute it, and decomposes it if the backend does not know it. Operands on a device that this
+    /// one is built around are adopted. Outputs are contiguous.
     ///
     /// # Errors
     /// What [`Op::infer`] and the backend return; [`Error::Device`] for operands that live elsewhere.
@@ -227,7 +237,32 @@ impl Device {
     /// [`Device::execute`] for operands that are all here.
     fn execute_here(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensors> {
         let metas: SmallVec<[Meta; 4]> = inputs.iter().map(|t| t.meta()).collect();
-        let outputs = op.infer(&metas)?;
+        let Some(dtypes) = self.operand_dtypes(op, &metas) else { return self.run_here(op, inputs, &metas) };
+        let mut cast = SmallVec::<[Tensor; 4]>::new();
+        for (tensor, dtype) in inputs.iter().zip(dtypes) {
+            cast.push(if tensor.dtype == dtype { (*tensor).clone() } else { self.cast_here(tensor, dtype)? });
+        }
+        let refs: SmallVec<[&Tensor; 4]> = cast.iter().collect();
+        let metas: SmallVec<[Meta; 4]> = cast.iter().map(Tensor::meta).collect();
+        self.run_here(op, &refs, &metas)
+    }
+
+    /// The same view in another dtype. Where the buffer holds nothing else, all of it is cast, so that the view
+    /// keeps its layout and a repeated element is cast once.
+    fn cast_here(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+        let cast = |tensor: &Tensor| {
+            let operands = [tensor];
+            first("cast", self.run_here(&Op::Cast(dtype), &operands, &[tensor.meta()])?)
+        };
+        let core = tensor.layout.collapse(tensor.layout.broadcast_axes());
+        if core.permutation_of(tensor.len).is_some() {
+            return Ok(cast(&tensor.flat())?.viewed(tensor.layout));
+        }
+        cast(&tensor.viewed(core))?.expand(tensor.shape())
+    }
+
+    fn run_here(&self, op: &Op, inputs: &[&Tensor], metas: &[Meta]) -> Result<Tensors> {
+        let outputs = op.infer(metas)?;
         for output in &outputs {
             // Expanded operands can promise more than memory can address.
             crate::Shape::new(&output.shape)?;
@@ -246,7 +281,7 @@ impl Device {
                 .collect()),
             Outcome::Done(buffers) => Err(Error::shape(
                 op.name(),
-                &metas,
+                metas,
                 format!("{} returned {} outputs instead of {}", self.name(), buffers.len(), outputs.len()),
             )),
             Outcome::Unsupported => self.decompose(op, inputs, &outputs),
@@ -301,6 +336,16 @@ impl Device {
 
     fn is_around(&self, other: &Device) -> bool {
         self.inner().is_some_and(|inner| inner == other || inner.is_around(other))
+    }
+
+    /// The dtypes in which this device wants the operands of an op: see [`Backend::operand_dtypes`].
+    pub fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes> {
+        self.0.operand_dtypes(op, inputs)
+    }
+
+    /// Whether matrix products of this dtype are at least as fast here as those of `f32`.
+    pub fn accelerates(&self, dtype: DType) -> bool {
+        self.0.accelerates(dtype)
     }
 
     /// The same tensor on the device inside this one, without what this one adds to it.

@@ -41,7 +41,7 @@ mod scalar;
 mod shape;
 mod tensor;
 
-pub use backend::{Backend, Buffers, MemoryStats, Outcome, View, ViewMut};
+pub use backend::{Backend, Buffers, DTypes, MemoryStats, Outcome, View, ViewMut};
 pub use device::{Device, Tensors};
 pub use dtype::{Category, DType, Element};
 pub use error::{Error, Meta, OpError, Result};

@@ -268,10 +268,18 @@ impl Tensor {
     /// A backend refuses.
     pub fn innermost(&self) -> Result<Tensor> {
         let mut tensor = self.clone();
-        while tensor.device.inner().is_some() {
-            tensor = tensor.device.release(&tensor)?;
+        while let Some(inner) = tensor.released()? {
+            tensor = inner;
         }
         Ok(tensor)
+    }
+
+    /// The tensor on the device inside its own, without what its own adds; `None` on a device that computes.
+    ///
+    /// # Errors
+    /// The backend refuses.
+    pub fn released(&self) -> Result<Option<Tensor>> {
+        self.device.inner().is_some().then(|| self.device.release(self)).transpose()
     }
 
     /// The elements in host memory.

@@ -124,8 +124,15 @@ impl Tensor {
     /// # Errors
     /// Shapes do not fit, or devices do not meet.
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
-        let dtype = self.dtype().promote(other.dtype());
-        let (a, b) = (self.cast(dtype)?, other.cast(dtype)?);
+        let (a, b) =
+            if self.device.common(&other.device).is_some_and(|device| {
+                device.operand_dtypes(&Op::MatMul, &[self.meta(), other.meta()]).is_some()
+            }) {
+                (self.clone(), other.clone()) // the device casts
+            } else {
+                let dtype = self.dtype().promote(other.dtype());
+                (self.cast(dtype)?, other.cast(dtype)?)
+            };
         if a.rank() == 0 || b.rank() == 0 {
             return Err(Error::shape("matmul", &metas(&[self, other]), "operands need at least one axis"));
         }
