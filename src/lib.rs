@@ -23,7 +23,7 @@ pub use gradus_data as data;
 /// Parameters, modules, layers, losses, initialization and models.
 pub use gradus_nn as nn;
 
-/// Optimizers, schedules and clipping.
+/// Optimizers, schedules, clipping, mixed precision.
 pub use gradus_optim as optim;
 
 /// The trainer, its callbacks, metrics, checkpoints and reports.
@@ -37,6 +37,6 @@ pub mod prelude {
     #[cfg(feature = "cpu")]
     pub use gradus_backend_cpu::Cpu;
     pub use gradus_nn::{Module, Parameters, loss};
-    pub use gradus_optim::Optimizer;
+    pub use gradus_optim::{MixedPrecision, Optimizer};
     pub use gradus_tensor_core::{DType, Device, Result, Tensor};
 }

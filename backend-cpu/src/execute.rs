@@ -1,7 +1,8 @@
 //! The dispatch: which kernel executes which op.
 
 use gradus_tensor_core::{
-    Backend, Buffers, Error, HostArray, InPlaceOp, MemoryStats, Meta, Op, Outcome, Result, View, ViewMut,
+    Backend, Buffers, DType, Error, HostArray, InPlaceOp, MemoryStats, Meta, Op, Outcome, Result, View,
+    ViewMut,
 };
 
 use smallvec::SmallVec;
@@ -27,6 +28,14 @@ impl Backend for Cpu {
             self.threads(),
             if self.threads() == 1 { "" } else { "s" }
         )
+    }
+
+    fn accelerates(&self, dtype: DType) -> bool {
+        match dtype {
+            DType::BF16 => self.level().multiplies_bf16(),
+            DType::F16 => false,
+            _ => true,
+        }
     }
 
     fn upload(&self, host: &HostArray) -> Result<CpuBuffer> {

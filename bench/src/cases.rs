@@ -3,10 +3,10 @@
 use gradus_autograd::{Autograd, Backward, no_grad};
 use gradus_nn::zoo::{self, Gpt, GptConfig, MobileNetV2, ResNet, Stem};
 use gradus_nn::{Conv2d, Module};
-use gradus_optim::{Adam, AdamW, Sgd};
+use gradus_optim::{Adam, AdamW, Autocast, Sgd};
 use gradus_tensor_core::{DType, Device, Error, Result, Tensor};
 
-use crate::training::training;
+use crate::training::{training, training_with};
 
 /// One step of a case.
 pub type Step = Box<dyn FnMut() -> Result<()>>;
@@ -66,14 +66,17 @@ cases! {
     mobilenetv2_train: |d| training(MobileNetV2::new(3, 10, 0.0, d)?, momentum(), randn([16, 3, 64, 64], d)?, labels(&[16], 10, d)?);
     gpt_train: |d| training(Gpt::new(GptConfig::default(), d)?, AdamW::new(3e-4), labels(&[16, 128], 256, d)?, labels(&[16, 128], 256, d)?);
     lstm_train: |_| absent("lstm");
-    resnet18_train_bf16: |_| absent("autocast");
-    gpt_train_bf16: |_| absent("autocast");
+    resnet18_train_bf16: |d| training_with(BF16, ResNet::resnet18(3, 10, Stem::Small, d)?, momentum(), randn([32, 3, 32, 32], d)?, labels(&[32], 10, d)?);
+    gpt_train_bf16: |d| training_with(BF16, Gpt::new(GptConfig::default(), d)?, AdamW::new(3e-4), labels(&[16, 128], 256, d)?, labels(&[16, 128], 256, d)?);
     resnet18_infer: |d| inference(ResNet::resnet18(3, 10, Stem::Small, d)?, randn([32, 3, 32, 32], d)?);
     mobilenetv2_infer: |d| inference(MobileNetV2::new(3, 10, 0.0, d)?, randn([16, 3, 64, 64], d)?);
     gpt_infer: |d| inference(Gpt::new(GptConfig::default(), d)?, labels(&[16, 128], 256, d)?);
-    gpt_infer_bf16: |_| absent("autocast");
+    gpt_infer_bf16: |d| inference(Gpt::new(GptConfig::default(), d)?, labels(&[16, 128], 256, d)?.to(&Autocast::device(d, DType::BF16)?)?);
     int8_linear_1024: |_| absent("int8 linear");
 }
+
+/// Mixed precision, as `torch.autocast("cpu", torch.bfloat16)` around the forward pass.
+const BF16: Option<DType> = Some(DType::BF16);
 
 fn absent(what: &'static str) -> Result<Step> {
     Err(Error::argument(what, "not in this release"))

@@ -8,7 +8,7 @@ use gradus_autograd::{Autograd, Backward, checkpoint, no_grad};
 use gradus_backend_cpu::Cpu;
 use gradus_nn::{
     Activation, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Parameters, Relu, Sequential,
-    TransformerEncoderLayer, loss,
+    StateDict, TransformerEncoderLayer, loss,
 };
 use gradus_optim::{Adam, Autocast, GradScaler, MixedPrecision, Optimizer, Policy, Precision};
 use gradus_tensor_core::{AttentionOptions, ConvOptions, DType, Device, PoolOptions, Result, Tensor, rng};
@@ -57,7 +57,9 @@ fn each_class_of_ops_has_its_precision() -> Result<()> {
         low.pow(2.0)?,
         low.square()?,
         loss::cross_entropy(&low, &Tensor::zeros(4, DType::I64, &Cpu::device())?)?,
+        low.var(1, 1)?,
         loss::mse_loss(&low, &low)?,
+        loss::l1_loss(&low, &low)?,
     ];
     for y in full {
         assert_eq!(y.dtype(), DType::F32);
@@ -165,6 +167,7 @@ fn gradients_come_back_in_f32_and_near_those_of_f32() -> Result<()> {
     Ok(())
 }
 
+/// How far autocast is from `f32` must be about what it is in PyTorch: two roundings of one value differ by as much.
 fn against_pytorch(
     op: &str,
     model: &dyn Fn(&Device) -> Result<Box<dyn Module>>,
@@ -177,22 +180,23 @@ fn against_pytorch(
         let mut model = model(&device).unwrap();
         model.load_state_dict(&case.state("state")).unwrap();
         let output = model.forward(&case.tensor("input.0").autocast(BF16).unwrap()).unwrap();
-        let theirs = case.tensor("output.0");
-        assert_eq!(output.dtype(), theirs.dtype());
-        // Sums in another order round to a neighbour now and then, and layers after it feel that.
-        assert!(distance(&output, &theirs) < 0.02, "output: {}", distance(&output, &theirs));
+        let check = |name: &str, ours: &Tensor, theirs: &Tensor, exact: &Tensor| {
+            assert_eq!(ours.dtype(), theirs.dtype(), "{name}");
+            let (ours, theirs) = (distance(ours, exact), distance(theirs, exact));
+            assert!(ours < 1.5 * theirs + 0.004, "{name}: {ours} from f32, PyTorch {theirs}");
+        };
+        check("output", &output, &case.tensor("output.0"), &case.tensor("exact_output.0"));
         let loss = criterion(&output.cast(DType::F32).unwrap(), &case.tensor("input.1")).unwrap();
         let (ours, theirs) = (loss.item::<f64>().unwrap(), case.tensor("loss").item::<f64>().unwrap());
         assert!((ours - theirs).abs() < 0.01 * theirs, "loss {ours}, PyTorch {theirs}");
         let gradients = loss.backward().unwrap();
-        let expected = case.state("state_grad");
+        let (theirs, exact) = (case.state("state_grad"), case.state("exact_grad"));
         model
             .for_each_param(&mut |name, param| {
-                let (ours, theirs) = (gradients.get_id(param.id()).unwrap(), expected.get(name).unwrap());
-                assert_eq!(ours.dtype(), theirs.dtype(), "{name}");
+                let of = |state: &StateDict| state.get(name).unwrap().clone();
+                // Batch normalization cancels the gradient of the bias before it: what is left is noise.
                 if name != "conv1.bias" {
-                    let d = distance(ours, theirs);
-                    assert!(d < 0.03, "{name}: {d}");
+                    check(name, gradients.get_id(param.id()).unwrap(), &of(&theirs), &of(&exact));
                 }
                 Ok(())
             })

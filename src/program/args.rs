@@ -47,6 +47,9 @@ pub struct TrainOptions {
     /// The highest learning rate of the one-cycle schedule [default: 0.004, or 0.1 for sgd].
     #[arg(long, value_parser = learning_rate)]
     pub lr: Option<f64>,
+    /// In what to compute matrix products and convolutions; parameters are f32 in any case.
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Where to compute.
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
@@ -100,6 +103,16 @@ pub enum OptimizerName {
     Adam,
     /// Adam with decoupled weight decay.
     Adamw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Mixed precision with brain floats.
+    Bf16,
+    /// Mixed precision with half floats, and a scaled loss.
+    F16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

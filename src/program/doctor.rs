@@ -1,7 +1,9 @@
 //! `gradus doctor`: what this machine offers, what is compiled in, and whether it works.
 
 use std::error::Error;
+use std::time::Instant;
 
+use gradus::optim::Policy;
 use gradus::prelude::*;
 use gradus::{Shape, rng};
 
@@ -30,7 +32,36 @@ pub fn run() -> Result<(), Box<dyn Error>> {
         ),
     }
     println!("self-test   {}", self_test(&device)?);
+    println!("autocast    {}", half_precision(&device)?);
+    println!("            what it reads operands in (`lower` is its dtype):");
+    Policy::default().to_string().lines().for_each(|line| println!("            {line}"));
     Ok(())
+}
+
+/// Measures whether matrix products gain from half precision.
+fn half_precision(device: &Device) -> Result<String, Box<dyn Error>> {
+    const SIZE: usize = 384;
+    const REPEATS: usize = 5;
+    let fastest = |dtype: DType| -> Result<f64, Box<dyn Error>> {
+        let x = Tensor::randn([SIZE, SIZE], DType::F32, device)?.cast(dtype)?;
+        x.matmul(&x)?;
+        let mut best = f64::INFINITY;
+        for _ in 0..REPEATS {
+            let begun = Instant::now();
+            x.matmul(&x)?;
+            device.synchronize()?;
+            best = best.min(begun.elapsed().as_secs_f64());
+        }
+        Ok(best)
+    };
+    let full = fastest(DType::F32)?;
+    let mut found = Vec::new();
+    for dtype in [DType::BF16, DType::F16] {
+        let speed = full / fastest(dtype)?;
+        let verdict = if speed >= 1.0 { "saves time and memory" } else { "saves memory, not time" };
+        found.push(format!("{dtype} products run at {speed:.1} times the speed of f32: {verdict}"));
+    }
+    Ok(found.join("\n            "))
 }
 
 fn images(data: &gradus::data::fashion_mnist::FashionMnist) -> usize {

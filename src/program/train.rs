@@ -15,7 +15,7 @@ use gradus::rng;
 use gradus::train::trainer::{EarlyStopping, EpochTable, Goal, Outcome, Report};
 use gradus::train::{Trainer, interrupt};
 
-use super::args::{DeviceName, OptimizerName, TrainOptions};
+use super::args::{DeviceName, OptimizerName, Precision, TrainOptions};
 use super::{models, report};
 
 /// Pixel statistics of Fashion-MNIST's training images, of 0..=1.
@@ -136,6 +136,11 @@ fn fit(
         OptimizerName::Adamw => {
             builder.optimizer(AdamW::new(lr).weight_decay(0.02).group(Group::vectors().weight_decay(0.0)))
         }
+    };
+    builder = match options.precision {
+        Precision::F32 => builder,
+        Precision::Bf16 => builder.autocast(DType::BF16),
+        Precision::F16 => builder.autocast(DType::F16),
     };
     if options.patience > 0 {
         builder = builder.early_stopping(EarlyStopping::patience(options.patience).restore_best());

@@ -2,6 +2,7 @@
 
 use gradus_autograd::{Autograd, autodiff};
 use gradus_backend_cpu::Cpu;
+use gradus_optim::{Autocast, Policy};
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{DType, Device, HostArray, Op, Result, Tensor};
 use gradus_testkit::devices::Counting;
@@ -75,6 +76,68 @@ fn a_decorated_device_computes_what_the_plain_one_does() -> Result<()> {
         plain(op, &x)
     };
     same(|_| false, plain, lifted, &device)
+}
+
+#[test]
+fn autocast_computes_what_casting_the_operands_computes() -> Result<()> {
+    let device = Cpu::device();
+    for lower in [DType::BF16, DType::F16] {
+        let around = Autocast::device(&device, lower)?;
+        // What the policy names is cast by hand, on the plain device.
+        let by_hand = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {
+            let metas: Vec<_> = x.iter().map(Tensor::meta).collect();
+            let Some(dtypes) = around.operand_dtypes(op, &metas) else { return plain(op, x) };
+            let cast = x.iter().zip(dtypes).map(|(x, dtype)| x.cast(dtype));
+            plain(op, &cast.collect::<Result<Vec<_>>>()?)
+        };
+        let lifted = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {
+            let x: Vec<Tensor> = x.iter().map(|x| x.to(&around)).collect::<Result<_>>()?;
+            plain(op, &x)
+        };
+        same(|_| false, by_hand, lifted, &device)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn autocast_leaves_doubles_and_integers_as_they_are() -> Result<()> {
+    let device = Cpu::device();
+    let around = Autocast::device(&device, DType::BF16)?;
+    let exact =
+        |x: &[Tensor]| x.iter().any(|x| x.dtype() == DType::F64) || !x.iter().any(|x| x.dtype().is_float());
+    let lifted = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {
+        if !exact(x) {
+            return plain(op, x);
+        }
+        let x: Vec<Tensor> = x.iter().map(|x| x.to(&around)).collect::<Result<_>>()?;
+        plain(op, &x)
+    };
+    same(|_| false, plain, lifted, &device)
+}
+
+#[test]
+fn every_op_that_the_policy_names_is_an_op() {
+    let samples = Family::ALL.into_iter().flat_map(Family::samples);
+    let ops: std::collections::BTreeSet<&str> = samples.map(|sample| sample.op.name()).collect();
+    for (op, _) in Policy::default().iter() {
+        assert!(ops.contains(op), "{op} is not an op");
+    }
+}
+
+#[test]
+fn wrappers_stack_around_autocast() -> Result<()> {
+    let counting = Counting::new();
+    let device = counting.around(&Autocast::device(&Cpu::device(), DType::BF16)?);
+    let leaf = Tensor::ones([2, 2], DType::F32, &Cpu::device())?.requires_grad()?;
+    let x = leaf.to(&device)?;
+    let y = x.matmul(&leaf)?;
+    assert_eq!((y.dtype(), y.device()), (DType::BF16, &device));
+    assert_eq!(counting.of("matmul"), 1);
+    let gradients = y.sum_all()?.backward()?;
+    assert_eq!(gradients.get(&leaf).expect("it takes part").to_vec::<f32>()?, [4.0; 4]);
+    // Differentiation is there already.
+    assert!(autodiff(&device) == device);
+    Ok(())
 }
 
 #[test]

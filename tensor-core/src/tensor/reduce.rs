@@ -22,7 +22,14 @@ impl Tensor {
         let x = self.to_float()?;
         // Widened, the sum neither overflows half precision nor is rounded to it.
         let sum = x.widened()?.reduce(ReduceKind::Sum, axes)?;
-        sum.mul(1.0 / self.count(axes) as f64)?.cast(x.dtype())
+        sum.mul(1.0 / self.count(axes) as f64)?.cast(x.sums_in(axes))
+    }
+
+    /// The dtype in which the device gives sums: this tensor's own, unless the device is of another mind.
+    fn sums_in(&self, axes: AxisSet) -> DType {
+        let sum = Op::Reduce(Reduce { kind: ReduceKind::Sum, axes });
+        let dtypes = self.device().operand_dtypes(&sum, &[self.meta()]);
+        dtypes.and_then(|d| d.first().copied()).unwrap_or(self.dtype())
     }
 
     /// The mean over axes. Integers and bools are averaged as `f32`; the mean of nothing is NaN.
@@ -51,7 +58,7 @@ impl Tensor {
     /// An axis is out of range.
     pub fn var_keepdim(&self, axes: impl IntoAxes, correction: usize) -> Result<Tensor> {
         let axes = axes.into_axes(self.rank(), "var")?;
-        let dtype = self.to_float()?.dtype();
+        let dtype = self.to_float()?.sums_in(axes);
         let x = self.cast(dtype.accumulator())?;
         let squares = x.sub(&x.mean_keepdim(axes)?)?.square()?.reduce(ReduceKind::Sum, axes)?;
         squares.mul(1.0 / (self.count(axes) as f64 - correction as f64).max(0.0))?.cast(dtype)

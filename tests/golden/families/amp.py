@@ -33,6 +33,11 @@ def autocast(family, name, op, params, model, rand, x, target, criterion):
     family.keep_state(name, "state", model.state_dict())
     family.keep(f"{name}.input.0", x)
     family.keep(f"{name}.input.1", target)
+    exact = model(x)
+    criterion(exact, target).backward()
+    family.keep(f"{name}.exact_output.0", exact)
+    family.keep_state(name, "exact_grad", {k: p.grad for k, p in model.named_parameters()})
+    model.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
         output = model(x)
     loss = criterion(output.float(), target)
@@ -42,7 +47,7 @@ def autocast(family, name, op, params, model, rand, x, target, criterion):
     family.keep_state(name, "state_grad", {k: p.grad for k, p in model.named_parameters()})
     family.add({"case": name, "op": op, "params": params, "inputs": 2, "outputs": 1, "grads": [False, False],
                 "second_order": False, "state": list(model.state_dict())},
-               "inputs: x, target; forward under autocast to bf16, the loss in f32 outside of it")
+               "inputs: x, target; forward under autocast to bf16, the loss in f32 outside of it; exact: without autocast")
 
 
 def scaler(family):

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use gradus_data::Batch;
 use gradus_nn::{Module, Parameters};
-use gradus_optim::{Optimizer, Schedule};
-use gradus_tensor_core::{Device, Tensor};
+use gradus_optim::{Autocast, GradScaler, Optimizer, Schedule};
+use gradus_tensor_core::{DType, Device, Tensor};
 
 use super::callback::{AfterStep, OnEpochEnd};
 use super::drive::Drive;
@@ -28,6 +28,7 @@ pub struct TrainerBuilder<M, B = Batch> {
     optimizer: Option<Box<dyn Optimizer>>,
     schedule: Option<Box<dyn Schedule>>,
     clip: Option<f64>,
+    scaler: Option<GradScaler>,
     metrics: Vec<(String, Metric)>,
     callbacks: Vec<Box<dyn Callback<M>>>,
     warn: Box<dyn FnMut(&str)>,
@@ -66,6 +67,7 @@ impl<M: Parameters, B> TrainerBuilder<M, B> {
             optimizer: None,
             schedule: None,
             clip: None,
+            scaler: None,
             metrics: Vec::new(),
             callbacks: Vec::new(),
             warn: Box::new(|warning| eprintln!("warning: {warning}")),
@@ -94,6 +96,22 @@ impl<M: Parameters, B> TrainerBuilder<M, B> {
     /// Scales gradients down so that their norm, over all parameters together, is at most this.
     pub fn clip_grad_norm(mut self, norm: f64) -> Self {
         self.clip = Some(norm);
+        self
+    }
+
+    /// Computes in mixed precision: batches are uploaded to a device that casts
+    /// ([`gradus_optim::autocast`]), parameters stay as they are. With `f16` the loss is scaled by a
+    /// [`GradScaler`]. Warns if the device does not compute faster that way.
+    pub fn autocast(mut self, dtype: DType) -> Self {
+        self.settings.autocast = Some(dtype);
+        self
+    }
+
+    /// Scales losses by this one: for `f16`, where PyTorch's defaults do not suit. A step whose gradients are not
+    /// finite is skipped; it counts as a step for schedules, and as `skipped_steps` of its epoch. Too many in a row
+    /// are an error.
+    pub fn grad_scaler(mut self, scaler: GradScaler) -> Self {
+        self.scaler = Some(scaler);
         self
     }
 
@@ -230,11 +248,22 @@ impl<M: Parameters, B> TrainerBuilder<M, B> {
     ///
     /// # Errors
     /// [`Error::Argument`] if there is no optimizer or nothing to train, [`Error::Tensor`] if the model cannot be
-    /// moved to the device.
+    /// moved to the device, or autocast's dtype is neither `f16` nor `bf16`.
     pub fn build(self) -> Result<Trainer<M, B>> {
         let refuse = |message: &str| Error::argument("Trainer::build", message);
-        let Self { mut model, step, device, optimizer, schedule, clip, metrics, callbacks, warn, settings } =
-            self;
+        let Self {
+            mut model,
+            step,
+            device,
+            optimizer,
+            schedule,
+            clip,
+            scaler,
+            metrics,
+            callbacks,
+            warn,
+            settings,
+        } = self;
         let optimizer = optimizer
             .ok_or_else(|| refuse("there is no optimizer; call `optimizer`, as with AdamW::new(1e-3)"))?;
         let mut own = None;
@@ -250,12 +279,18 @@ impl<M: Parameters, B> TrainerBuilder<M, B> {
             }
             None => own,
         };
+        let compute = match settings.autocast {
+            Some(dtype) => Autocast::device(&device, dtype)?,
+            None => device.clone(),
+        };
+        let scaler = scaler.or_else(|| (settings.autocast == Some(DType::F16)).then(GradScaler::new));
         Ok(Trainer {
             model,
             step,
             device,
+            compute,
             settings,
-            drive: Drive { optimizer, schedule, clip },
+            drive: Drive { optimizer, schedule, clip, scaler },
             metrics,
             callbacks,
             warn,

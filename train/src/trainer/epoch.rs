@@ -3,12 +3,16 @@
 use gradus_autograd::detect_anomaly;
 use gradus_nn::Parameters;
 
+use super::drive::Taken;
 use super::evaluate::count;
 use super::group::{Group, loss_of};
 use super::loader::samples_before;
 use super::{Flow, Loader, Outcome, Place, Trainer};
 use crate::progress::{EpochProgress, Speed};
 use crate::{Error, Result};
+
+/// After so many skipped steps in a row the scale is smaller by 2^-32: it is not the scale.
+const MOST_SKIPPED: u64 = 32;
 
 impl<M: Parameters, B> Trainer<M, B> {
     /// Trains on the batches of the epoch that are left. The inner error says why not on all.
@@ -63,11 +67,11 @@ impl<M: Parameters, B> Trainer<M, B> {
     /// Forward and backward pass of one batch.
     fn backward(&self, batch: &B, group: &mut Group, place: Place) -> Result<()> {
         let mut pass = || {
-            let output = (self.step)(&self.model, batch, &self.device)?;
+            let output = (self.step)(&self.model, batch, &self.compute)?;
             let loss = loss_of(&output)?;
             if loss.is_finite() {
                 count(&mut group.sums, loss, &output, &self.metrics)?;
-                group.add(output)?;
+                group.add(output, self.drive.scaler.as_ref())?;
             }
             Ok(loss)
         };
@@ -79,22 +83,29 @@ impl<M: Parameters, B> Trainer<M, B> {
     /// An optimizer step.
     fn update(&mut self, group: Group, place: Place) -> Result<()> {
         let failed = |source| Error::Step { place, source };
-        let (mut gradients, sums) = group.finish().map_err(failed)?;
-        let (rate, norm) =
-            self.drive.step(self.state.step, &mut self.model, &mut gradients).map_err(failed)?;
+        let (gradients, sums) = group.finish().map_err(failed)?;
+        let Taken { rate, norm, skipped } =
+            self.drive.step(self.state.step, &mut self.model, gradients).map_err(failed)?;
         if let Some(norm) = norm.filter(|norm| !norm.is_finite()) {
             return Err(self.diverged(place, format!("the norm of the gradients ({norm})")));
+        }
+        let in_a_row = self.drive.scaler.as_ref().map_or(0, |scaler| scaler.skipped_in_a_row());
+        if skipped && in_a_row >= MOST_SKIPPED {
+            let what = format!("at any scale, a gradient ({in_a_row} steps in a row were skipped)");
+            return Err(self.diverged(place, what));
         }
         self.state.step += 1;
         self.state.sums.merge(&sums);
         self.last.loss = sums.loss.value();
         self.last.gradient_norm = norm;
         if let Some(output) = &mut self.output {
-            let values = [
+            let mut values = vec![
                 ("step/loss", self.last.loss),
                 ("step/learning_rate", Some(rate)),
                 ("step/gradient_norm", norm),
             ];
+            let scale = self.drive.scaler.as_ref().map(|scaler| scaler.scale_factor());
+            values.extend(scale.map(|scale| ("step/loss_scale", Some(scale))));
             output.record(self.state.step, &values)?;
         }
         Ok(())

@@ -55,7 +55,7 @@ impl<M: Parameters, B> Trainer<M, B> {
             let place =
                 Place { epoch: self.state.epoch, batch: number, step: self.state.step, evaluating: true };
             let failed = |source| Error::Step { place, source };
-            let output = (self.step)(&self.model, &batch, &self.device).map_err(failed)?;
+            let output = (self.step)(&self.model, &batch, &self.compute).map_err(failed)?;
             let loss = loss_of(&output).map_err(failed)?;
             count(&mut sums, loss, &output, &self.metrics).map_err(failed)?;
         }

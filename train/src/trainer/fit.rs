@@ -79,6 +79,12 @@ impl<M: Parameters, B> Trainer<M, B> {
             output.begin(self.state.step)?;
             self.output = Some(output);
         }
+        if let Some(dtype) = self.settings.autocast.filter(|dtype| !self.device.accelerates(*dtype)) {
+            (self.warn)(&format!(
+                "autocast to {dtype} saves memory but no time here: {} computes no faster in {dtype} than in f32",
+                self.device.name()
+            ));
+        }
         if self.state.rng.is_none() {
             if let Some(seed) = self.settings.seed {
                 rng::manual_seed(seed);
@@ -164,6 +170,7 @@ impl<M: Parameters, B> Trainer<M, B> {
             values.extend(named(&self.settings.valid_name, sums));
         }
         values.push(Value { name: "learning_rate".into(), value: self.drive.optimizer.learning_rate() });
+        values.extend(self.drive.scaling().map(|(name, value)| Value { name: name.into(), value }));
         EpochReport {
             epoch: self.state.epoch + 1,
             step: self.state.step,
@@ -190,7 +197,8 @@ impl<M: Parameters, B> Trainer<M, B> {
         let measured = self.state.sums.values();
         let names = || {
             let of = |set: &str| measured.iter().map(|(name, _)| format!("{set}_{name}")).collect::<Vec<_>>();
-            sets.into_iter().flat_map(of).chain(["learning_rate".to_owned()])
+            let scaling = self.drive.scaling().map(|(name, _)| name.to_owned());
+            sets.into_iter().flat_map(of).chain(["learning_rate".to_owned()]).chain(scaling)
         };
         if names().any(|known| known == *name) { Ok(()) } else { Err(no_such_value(name, names())) }
     }
@@ -234,6 +242,7 @@ impl<M: Parameters, B> Trainer<M, B> {
         Ok(Report {
             outcome,
             steps: self.state.step,
+            skipped_steps: self.drive.scaler.as_ref().map_or(0, |scaler| scaler.skipped_steps()),
             epochs: self.state.history.clone(),
             best: self.state.scores.best,
             dir: self.output.as_ref().map(|output| output.dir.clone()),

@@ -6,15 +6,29 @@
 //! and a group of one batch is exactly that batch.
 
 use gradus_autograd::{Autograd, Backward, Gradients};
+use gradus_optim::{GradScaler, ScaledGradients};
 use gradus_tensor_core::{Error, Result, Tensor};
 
 use super::step::StepOutput;
 use super::sums::Sums;
 
+/// Gradients that were added up.
+#[derive(Debug)]
+pub(super) enum Pile {
+    Plain(Gradients),
+    Scaled(ScaledGradients),
+}
+
+impl Default for Pile {
+    fn default() -> Self {
+        Pile::Plain(Gradients::new())
+    }
+}
+
 /// The batches of one optimizer step.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    gradients: Gradients,
+    gradients: Pile,
     batches: usize,
     /// Samples in the first batch.
     first: usize,
@@ -28,7 +42,7 @@ impl Group {
     }
 
     /// Runs a batch's backward pass, which consumes its graph.
-    pub fn add(&mut self, output: StepOutput) -> Result<()> {
+    pub fn add(&mut self, output: StepOutput, scaler: Option<&GradScaler>) -> Result<()> {
         let StepOutput { loss, samples, .. } = output;
         if self.batches == 0 {
             self.first = samples;
@@ -37,19 +51,35 @@ impl Group {
         if samples != self.first {
             let weight = samples as f64 / self.first as f64;
             let device = loss.detach()?.device().clone();
-            backward = backward.gradient(Tensor::full(weight, *loss.shape(), loss.dtype(), &device)?);
+            let dtype = if scaler.is_some() { loss.dtype().accumulator() } else { loss.dtype() };
+            backward = backward.gradient(Tensor::full(weight, *loss.shape(), dtype, &device)?);
         }
-        self.gradients.accumulate(backward.run(&loss)?)?;
+        match (&mut self.gradients, scaler) {
+            (Pile::Plain(sum), None) => sum.accumulate(backward.run(&loss)?)?,
+            (sum @ Pile::Plain(_), Some(scaler)) => {
+                *sum = Pile::Scaled(scaler.scale(&loss)?.backward_with(backward)?);
+            }
+            (Pile::Scaled(sum), Some(scaler)) => {
+                sum.accumulate(scaler.scale(&loss)?.backward_with(backward)?)?;
+            }
+            (Pile::Scaled(_), None) => {
+                return Err(Error::argument("Trainer", "a batch was not scaled as those before it"));
+            }
+        }
         self.batches += 1;
         self.samples += samples;
         Ok(())
     }
 
     /// The gradients of the mean loss over all samples of the group, and its sums.
-    pub fn finish(self) -> Result<(Gradients, Sums)> {
+    pub fn finish(self) -> Result<(Pile, Sums)> {
         let Self { mut gradients, first, samples, sums, .. } = self;
         if samples != first {
-            gradients.scale(first as f64 / samples as f64)?;
+            let factor = first as f64 / samples as f64;
+            match &mut gradients {
+                Pile::Plain(sum) => sum.scale(factor)?,
+                Pile::Scaled(sum) => sum.multiply(factor)?,
+            }
         }
         Ok((gradients, sums))
     }

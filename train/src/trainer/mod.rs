@@ -100,7 +100,7 @@ use std::path::PathBuf;
 
 use gradus_data::Batch;
 use gradus_nn::StateDict;
-use gradus_tensor_core::Device;
+use gradus_tensor_core::{DType, Device};
 
 pub use builder::TrainerBuilder;
 pub use callback::{Callback, EpochTable, Flow, Run};
@@ -121,6 +121,8 @@ pub struct Trainer<M, B = Batch> {
     model: M,
     step: Step<M, B>,
     device: Device,
+    /// Where batches are uploaded to: the device, or mixed precision around it.
+    compute: Device,
     settings: Settings,
     drive: Drive,
     metrics: Vec<(String, Metric)>,
@@ -140,6 +142,7 @@ pub struct Trainer<M, B = Batch> {
 struct Settings {
     epochs: u64,
     accumulate: usize,
+    autocast: Option<DType>,
     seed: Option<u64>,
     monitor: Option<(String, Goal)>,
     stopping: Option<EarlyStopping>,
@@ -159,6 +162,7 @@ impl Default for Settings {
         Self {
             epochs: 1,
             accumulate: 1,
+            autocast: None,
             seed: None,
             monitor: None,
             stopping: None,

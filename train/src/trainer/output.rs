@@ -14,6 +14,9 @@ const CHECKPOINTS: &str = "checkpoints";
 const METRICS: &str = "metrics.csv";
 const EVENTS: &str = "tensorboard";
 
+/// Values of an epoch that were not measured on a set of data.
+const OF_NO_SET: [&str; 3] = ["learning_rate", "loss_scale", "skipped_steps"];
+
 /// A run's directory.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -78,7 +81,7 @@ impl Output {
         for (name, value) in report.values() {
             // `train_loss` becomes `loss/train`: TensorBoard draws both losses side by side.
             let tag = match name.split_once('_') {
-                Some((set, what)) if name != "learning_rate" => format!("{what}/{set}"),
+                Some((set, what)) if !OF_NO_SET.contains(&name) => format!("{what}/{set}"),
                 _ => name.to_owned(),
             };
             events.scalar(&tag, report.step, value)?;

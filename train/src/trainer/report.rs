@@ -66,7 +66,8 @@ pub struct EpochReport {
 }
 
 impl EpochReport {
-    /// What was measured, by name: `train_loss`, `valid_loss`, `train_accuracy`, ..., `learning_rate`.
+    /// What was measured, by name: `train_loss`, `valid_loss`, `train_accuracy`, ..., `learning_rate`, and with a
+    /// [`GradScaler`](gradus_optim::GradScaler) `loss_scale` and the run's `skipped_steps` so far.
     pub fn values(&self) -> impl Iterator<Item = (&str, f64)> {
         self.values.iter().map(|v| (v.name.as_str(), v.value))
     }
@@ -94,6 +95,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Optimizer steps done, those before it was resumed included.
     pub steps: u64,
+    /// How many of them changed nothing, because a gradient was infinite at the loss's scale.
+    pub skipped_steps: u64,
     /// Every epoch that was finished, those before it was resumed included.
     pub epochs: Vec<EpochReport>,
     /// The epoch that scored best.

@@ -23,6 +23,9 @@ struct Saved {
     state: State,
     identity: Identity,
     optimizer: Numbers,
+    /// The state of what scales losses, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scaler: Option<BTreeMap<String, f64>>,
 }
 
 impl<M: Parameters, B> Trainer<M, B> {
@@ -38,7 +41,8 @@ impl<M: Parameters, B> Trainer<M, B> {
             return Err(Error::NotFinite { place, what, checkpoint: output.last.clone() });
         }
         let (tensors, optimizer) = split(self.drive.optimizer.state_dict());
-        let saved = Saved { state: self.state.clone(), identity: identity.clone(), optimizer };
+        let scaler = self.drive.scaler.as_ref().map(|scaler| scaler.state_dict());
+        let saved = Saved { state: self.state.clone(), identity: identity.clone(), optimizer, scaler };
         let mut writer = CheckpointWriter::new(step)
             .json(TRAINER, &saved)?
             .section(MODEL, safetensors::to_bytes(model.iter(), &BTreeMap::new())?)
@@ -82,6 +86,12 @@ impl<M: Parameters, B> Trainer<M, B> {
                 return Err(refuse(format!("{name} was {} then, is {} now", saved.dtype(), tensor.dtype())));
             }
         }
+        let mut scaler = self.drive.scaler.clone();
+        if let (Some(scaler), Some(saved)) = (&mut scaler, &saved.scaler) {
+            scaler
+                .load_state_dict(saved)
+                .map_err(|e| refuse(format!("the scaler's state is damaged: {e}")))?;
+        }
         let optimizer = join(self.tensors(checkpoint, OPTIMIZER)?, saved.optimizer);
         self.model.load_state_dict(&model).map_err(|e| refuse(format!("the model differs: {e}")))?;
         if let Err(e) = self.drive.optimizer.load_state_dict(&optimizer) {
@@ -95,6 +105,7 @@ impl<M: Parameters, B> Trainer<M, B> {
                 callback.restore(&checkpoint.section(&section)?)?;
             }
         }
+        self.drive.scaler = scaler;
         self.state = saved.state;
         Ok(())
     }

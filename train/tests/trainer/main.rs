@@ -6,6 +6,7 @@ mod disk;
 mod evaluation;
 mod failure;
 mod kill;
+mod mixed;
 mod refusal;
 mod resume;
 mod stopping;
