@@ -94,7 +94,9 @@ impl LeafCasts {
 
     /// Drops the values that were cast.
     pub fn clear(&self) {
-        for slot in locked(&self.filled).drain(..).filter_map(|slot| slot.upgrade()) {
+        // Taken out first: `cast` locks a slot and then this list.
+        let filled = std::mem::take(&mut *locked(&self.filled));
+        for slot in filled.iter().filter_map(Weak::upgrade) {
             locked(&slot).take();
         }
     }

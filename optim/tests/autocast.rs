@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Golden, devices};
-use gradus_autograd::{Autograd, Backward, checkpoint, no_grad};
+use gradus_autograd::{Autograd, Backward, Function, apply, checkpoint, no_grad};
 use gradus_backend_cpu::Cpu;
 use gradus_nn::{
     Activation, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Parameters, Relu, Sequential,
@@ -351,6 +351,31 @@ fn views_and_changes_in_place_work_there() -> Result<()> {
     let mut sum = Tensor::zeros([3], DType::F32, &Cpu::device())?.autocast(BF16)?;
     sum.add_assign(&leaf)?;
     assert_eq!(sum.sum_all()?.backward()?.get(&leaf).unwrap().to_vec::<f32>()?, [1.0; 3]);
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Double;
+
+impl Function for Double {
+    fn name(&self) -> &'static str {
+        "double"
+    }
+    fn forward(&self, x: &[Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![x[0].matmul(&Tensor::eye(2, DType::F32, &Cpu::device())?)?.mul(2.0)?])
+    }
+    fn backward(&self, _: &[Tensor], _: &[Tensor], g: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![g[0].as_ref().map(|g| g.mul(2.0)?.cast(DType::F32)).transpose()?])
+    }
+}
+
+#[test]
+fn a_function_of_ones_own_is_computed_in_lower_precision_and_stays_there() -> Result<()> {
+    let leaf = randn([2, 2])?.requires_grad()?;
+    let y = apply(Double, &[&leaf.autocast(BF16)?])?.remove(0);
+    assert_eq!(y.dtype(), BF16);
+    assert!(y.is_tracked() && y.device().backend::<Autocast>().is_some());
+    assert_eq!(y.sum_all()?.backward()?.get(&leaf).unwrap().to_vec::<f32>()?, [2.0; 4]);
     Ok(())
 }
 

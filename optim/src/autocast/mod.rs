@@ -61,7 +61,7 @@ pub struct Autocast {
 
 impl Autocast {
     /// The device that computes on this one with matrix products in `dtype`. A tensor that is moved there
-    /// (`x.to(&device)`) takes along what it meets. Inside another such device, the outer dtype counts.
+    /// (`x.to(&device)`) takes along what it meets. Around a device that is one already it takes that one's place.
     ///
     /// # Errors
     /// The dtype is not `f16` or `bf16`.
