@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use gradus_tensor_core::{Error, Meta, Result, Tensor, rng};
-use smallvec::SmallVec;
 
 use crate::backend::{Autodiff, wrap};
 use crate::engine::edge_of;
@@ -122,7 +121,7 @@ fn attach(
         Rule::Code(code),
         plain.into_iter().map(Some).collect(),
         outputs.iter().filter(|_| save_outputs).cloned().map(Some).collect(),
-        SmallVec::new(),
+        Vec::new(),
     );
     let metas = outputs.iter().map(Tensor::meta).collect();
     let node = Node::new(edges, metas, State::Saved(Arc::new(saved)));
@@ -134,8 +133,8 @@ fn attach(
                 return Ok(output);
             }
             let (device, shape) = (Autodiff::device(output.device()), *output.shape());
-            let buffer = Tracked { inner: output.flat(), node: Some((node.clone(), i as u32)) };
-            wrap(&device, output.flat(), buffer)?.reshape(shape)
+            let buffer = Tracked { inner: output.into_whole()?, node: Some((node.clone(), i as u32)) };
+            wrap(&device, buffer)?.reshape(shape)
         })
         .collect()
 }

@@ -79,7 +79,7 @@ trait Untracked {
 impl Untracked for Tensor {
     fn innermost_tracked(&self) -> Result<Tensor> {
         match tracked(self) {
-            Some((buffer, _)) => buffer.inner.with_layout(*self.layout()),
+            Some((buffer, _)) => buffer.inner.tensor(*self.layout()),
             None => Ok(self.clone()),
         }
     }
@@ -99,12 +99,9 @@ pub fn leaf(tensor: Tensor, id: LeafId) -> Result<Tensor> {
     }
     let plain = tensor.innermost_tracked()?;
     drop(tensor);
-    let plain = if plain.layout().covers(plain.buffer_len()) { plain } else { plain.copy()? };
     let (meta, device) = (plain.meta(), Autodiff::device(plain.device()));
-    let flat = plain.flat();
-    drop(plain);
-    let buffer = Tracked { inner: flat.clone(), node: Some((Node::leaf(id, meta), 0)) };
-    wrap(&device, flat, buffer)?.reshape(meta.shape)
+    let buffer = Tracked { inner: plain.into_whole()?, node: Some((Node::leaf(id, meta), 0)) };
+    wrap(&device, buffer)?.reshape(meta.shape)
 }
 
 /// The plain tensor inside a leaf or any tracked tensor, moved out: if nobody else holds its buffer, the
@@ -121,7 +118,7 @@ pub fn into_value(mut tensor: Tensor) -> Result<Tensor> {
         Some(buffer) => {
             // The emptied buffer goes when `tensor` does, so the value ends up with one holder.
             buffer.node = None;
-            let value = buffer.inner.with_layout(layout)?;
+            let value = buffer.inner.tensor(layout)?;
             drop(tensor);
             Ok(value)
         }

@@ -197,7 +197,10 @@ impl Tensor {
         bias: Option<&Tensor>,
         eps: f64,
     ) -> Result<Tensor> {
-        crate::device::first("norm", self.normalize(kind, weight, bias, eps)?)
+        self.normalize(kind, weight, bias, eps)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::argument("norm", "the op has no output"))
     }
 
     /// Layer normalization over the last `dims` axes (Ba et al., arXiv:1607.06450).
