@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use gradus_tensor_core::{
     Backend, Buffers, Device, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
-    Tensor, Tensors, View, ViewMut,
+    Storage, Tensor, View, ViewMut,
 };
 use smallvec::SmallVec;
 
-use crate::node::{Edge, Edges, Node, Rule, Saved, State, Tracked};
+use crate::node::{Edge, Edges, Kept, Node, Rule, Saved, State, Tracked};
 use crate::rules::{self, Class, Saves};
 use crate::{anomaly, is_grad_enabled};
 
@@ -65,12 +65,12 @@ pub(crate) fn back(tensor: Tensor, outer: Option<&Device>) -> Result<Tensor> {
 
 /// The operand on the inner device, read as the view reads it.
 pub(crate) fn inner(view: &View<'_, Tracked>) -> Result<Tensor> {
-    view.buffer.inner.with_layout(*view.layout)
+    view.buffer.inner.tensor(*view.layout)
 }
 
 pub(crate) fn edge(view: &View<'_, Tracked>) -> Option<Edge> {
     let (node, output) = view.buffer.node.as_ref()?;
-    let layout = (!view.layout.covers(view.buffer.inner.buffer_len())).then(|| Box::new(*view.layout));
+    let layout = (!view.layout.covers(view.buffer.inner.len())).then(|| Box::new(*view.layout));
     Some(Edge { node: node.clone(), output: *output, layout })
 }
 
@@ -82,7 +82,7 @@ impl Backend for Autodiff {
     }
 
     fn upload(&self, host: &HostArray) -> Result<Tracked> {
-        Ok(Tracked::new(self.inner.upload(host)?.flat(), None))
+        Ok(Tracked::new(self.inner.upload(host)?.into_whole()?, None))
     }
 
     fn download(&self, from: View<'_, Tracked>) -> Result<HostArray> {
@@ -93,12 +93,8 @@ impl Backend for Autodiff {
         &self,
         op: &Op,
         inputs: &[View<'_, Tracked>],
-        _: &[Meta],
+        metas: &[Meta],
     ) -> Result<Outcome<Buffers<Tracked>>> {
-        let mut tensors = SmallVec::<[Tensor; 4]>::new();
-        for view in inputs {
-            tensors.push(inner(view)?);
-        }
         let tracked = is_grad_enabled() && inputs.iter().any(|v| v.buffer.node.is_some());
         let class = if tracked { rules::classify(op, inputs) } else { Class::Constant };
         match class {
@@ -108,23 +104,32 @@ impl Backend for Autodiff {
             }
             Class::Constant | Class::Differentiable => {}
         }
-        let refs: SmallVec<[&Tensor; 4]> = tensors.iter().collect();
-        let outputs = self.inner.execute(op, &refs)?;
-        if anomaly::enabled() {
-            anomaly::check(op.name(), "forward", &tensors, &outputs, anomaly::call_site().as_deref())?;
+        let mut views = SmallVec::<[View<'_, Storage>; 4]>::new();
+        for view in inputs {
+            views.push(view.buffer.inner.view(view.layout));
         }
-        let node = (class == Class::Differentiable).then(|| record(op, inputs, &tensors, &outputs));
-        Ok(Outcome::Done(
-            outputs
-                .into_iter()
-                .enumerate()
-                .map(|(i, tensor)| {
-                    let tracked = tensor.dtype().is_float() && rules::output_is_tracked(op, i);
-                    let node = node.as_ref().filter(|_| tracked).map(|n| (n.clone(), i as u32));
-                    Tracked::new(tensor.flat(), node)
-                })
-                .collect(),
-        ))
+        let mut outputs = self.inner.execute_views(op, &views, metas)?;
+        if anomaly::enabled() {
+            let operands: Vec<Tensor> = inputs.iter().map(inner).collect::<Result<_>>()?;
+            let made: Vec<Tensor> = outputs.iter().map(Storage::flat).collect();
+            anomaly::check(op.name(), "forward", &operands, &made, anomaly::call_site().as_deref())?;
+        }
+        let node = match class {
+            Class::Differentiable => Some(record(op, inputs, &outputs, metas)?),
+            _ => None,
+        };
+        let is_tracked = |i: usize| metas[i].dtype.is_float() && rules::output_is_tracked(op, i);
+        if outputs.len() == 1
+            && let Some(inner) = outputs.pop()
+        {
+            let node = node.filter(|_| is_tracked(0)).map(|n| (n, 0));
+            return Ok(Outcome::Done(Buffers::from_buf([Tracked::new(inner, node)])));
+        }
+        let track = |(i, inner): (usize, Storage)| {
+            let node = node.as_ref().filter(|_| is_tracked(i)).map(|n| (n.clone(), i as u32));
+            Tracked::new(inner, node)
+        };
+        Ok(Outcome::Done(outputs.into_iter().enumerate().map(track).collect()))
     }
 
     fn execute_in_place(
@@ -151,7 +156,7 @@ impl Backend for Autodiff {
             .chain(inputs.iter().map(edge))
             .collect();
         {
-            let mut inner: SmallVec<[&mut Tensor; 4]> = targets
+            let mut inner: SmallVec<[&mut Storage; 4]> = targets
                 .iter_mut()
                 .map(|t| {
                     t.buffer.cast.take();
@@ -164,8 +169,8 @@ impl Backend for Autodiff {
         if tracked && let [target] = targets {
             let layout = Box::new(*target.layout);
             let rule = if *op == InPlaceOp::Write { Rule::Write(layout) } else { Rule::Accumulate(layout) };
-            let saved = Saved::new(rule, SmallVec::new(), SmallVec::new(), SmallVec::new());
-            let meta = target.buffer.inner.meta();
+            let saved = Saved::nothing(rule);
+            let meta = target.buffer.inner.flat().meta();
             let node = Node::new(edges, SmallVec::from_buf([meta]), State::Saved(Arc::new(saved)));
             target.buffer.node = Some((node, 0));
         }
@@ -188,8 +193,8 @@ impl Backend for Autodiff {
         Some(&self.inner)
     }
 
-    fn adopt(&self, tensor: Tensor) -> Result<Tracked> {
-        Ok(Tracked::new(tensor.flat(), None))
+    fn adopt(&self, storage: Storage) -> Result<Tracked> {
+        Ok(Tracked::new(storage, None))
     }
 
     fn release(&self, tensor: View<'_, Tracked>) -> Result<Tensor> {
@@ -205,62 +210,61 @@ impl Backend for Autodiff {
         let target = Autodiff::device(to);
         if to.lift(&plain)?.is_some() || target.backend::<Autodiff>().is_some_and(|a| a.equals(self)) {
             // Already there, tracked: leaving the graph takes a `detach`.
-            let shape = *plain.shape();
-            let tracked = Tracked::new(plain.flat(), tensor.buffer.node.clone());
-            return Ok(Some(
-                wrap(&target, plain.flat(), tracked)?.with_layout(*tensor.layout)?.reshape(shape)?,
-            ));
+            let tracked = Tracked::new(plain.storage().clone(), tensor.buffer.node.clone());
+            return Ok(Some(wrap(&target, tracked)?.with_layout(*tensor.layout)?));
         }
-        let moved = plain.to(target.inner().unwrap_or(to))?.contiguous()?;
+        let moved = plain.to(target.inner().unwrap_or(to))?;
         let (shape, meta) = (*moved.shape(), moved.meta());
-        let node = edge(&tensor).map(|edge| {
-            let rule = Rule::Transfer(self.inner.clone());
-            let saved = Saved::new(rule, SmallVec::new(), SmallVec::new(), SmallVec::new());
-            Node::new(
-                SmallVec::from_iter([Some(edge)]),
-                SmallVec::from_buf([meta]),
-                State::Saved(Arc::new(saved)),
-            )
+        let node = edge(&tensor).filter(|_| is_grad_enabled()).map(|edge| {
+            let saved = Saved::nothing(Rule::Transfer(self.inner.clone()));
+            let metas = SmallVec::from_buf([meta]);
+            (Node::new(SmallVec::from_iter([Some(edge)]), metas, State::Saved(Arc::new(saved))), 0)
         });
-        let flat = moved.copy_if_partial()?;
-        let tracked = Tracked::new(flat.clone(), node.filter(|_| is_grad_enabled()).map(|n| (n, 0)));
-        Ok(Some(wrap(&target, flat, tracked)?.reshape(shape)?))
+        Ok(Some(wrap(&target, Tracked::new(moved.into_whole()?, node))?.reshape(shape)?))
     }
 }
 
-/// A tensor on an autodiff device with this buffer.
-pub(crate) fn wrap(device: &Device, plain: Tensor, tracked: Tracked) -> Result<Tensor> {
+/// A tensor on an autodiff device with this buffer, as a vector.
+pub(crate) fn wrap(device: &Device, tracked: Tracked) -> Result<Tensor> {
     let lost = || Error::argument("autodiff", "the device did not adopt a tensor of its inner device");
-    let mut tensor = device.lift(&plain)?.ok_or_else(lost)?;
-    drop(plain);
+    let mut tensor = device.lift(&tracked.inner.flat())?.ok_or_else(lost)?;
     *tensor.buffer_mut::<Tracked>().ok_or_else(lost)? = tracked;
     Ok(tensor)
 }
 
-/// A vector that is a whole buffer.
-pub(crate) trait WholeBuffer {
-    fn copy_if_partial(&self) -> Result<Tensor>;
-}
-
-impl WholeBuffer for Tensor {
-    fn copy_if_partial(&self) -> Result<Tensor> {
-        if self.layout().covers(self.buffer_len()) { Ok(self.flat()) } else { Ok(self.copy()?.flat()) }
-    }
-}
-
+/// The node of an executed op.
 pub(crate) fn record(
     op: &Op,
     views: &[View<'_, Tracked>],
-    inputs: &[Tensor],
-    outputs: &Tensors,
-) -> Arc<Node> {
-    let edges: Edges = views.iter().map(edge).collect();
+    outputs: &[Storage],
+    metas: &[Meta],
+) -> Result<Arc<Node>> {
+    let edges: Edges = match views {
+        [x] => SmallVec::from_buf_and_len([edge(x), None], 1),
+        [a, b] => SmallVec::from_buf([edge(a), edge(b)]),
+        views => views.iter().map(edge).collect(),
+    };
     let saves = rules::saves(op, &edges);
-    let saved = Saved::new(
-        Rule::Op(op.clone()),
-        inputs.iter().enumerate().map(|(i, t)| Saves::names(saves.inputs, i).then(|| t.clone())).collect(),
-        outputs.iter().enumerate().map(|(i, t)| Saves::names(saves.outputs, i).then(|| t.clone())).collect(),
-        if saves.metas { inputs.iter().map(Tensor::meta).collect() } else { SmallVec::new() },
-    );
-    Node::new(edges, outputs.iter().map(Tensor::meta).collect(), State::Saved(Arc::new(saved)))
+    if let Op::Binary(op) = *op
+        && saves == Saves::default()
+    {
+        return Ok(Node::new(edges, SmallVec::from_slice(metas), State::Light(op)));
+    }
+    let rule = Rule::Op(op.clone());
+    let saved = if saves == Saves::default() {
+        Saved::nothing(rule)
+    } else {
+        let keep = |mask: u8, all: usize, tensor: &dyn Fn(usize) -> Result<Tensor>| -> Result<Kept> {
+            if mask == 0 {
+                return Ok(Kept::new());
+            }
+            (0..all).map(|i| Saves::names(mask, i).then(|| tensor(i)).transpose()).collect()
+        };
+        let inputs = keep(saves.inputs, views.len(), &|i| inner(&views[i]))?;
+        let outputs =
+            keep(saves.outputs, outputs.len(), &|i| outputs[i].tensor(Layout::contiguous(metas[i].shape)))?;
+        let operands = if saves.metas { views.iter().map(View::meta).collect() } else { Vec::new() };
+        Saved::new(rule, inputs, outputs, operands)
+    };
+    Ok(Node::new(edges, SmallVec::from_slice(metas), State::Saved(Arc::new(saved))))
 }

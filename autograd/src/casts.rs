@@ -8,14 +8,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use gradus_tensor_core::{DType, Op, Result, Tensor, Tensors, View};
+use gradus_tensor_core::{DType, Op, Result, Storage, Tensor, View};
 
 use crate::backend::{Autodiff, record, wrap};
 use crate::node::Tracked;
 use crate::{anomaly, is_grad_enabled};
 
-/// The values of a leaf in one other dtype, on the inner device, as a vector.
-pub(crate) type Slot = Arc<Mutex<Option<Tensor>>>;
+/// The values of a leaf in one other dtype, on the inner device.
+pub(crate) type Slot = Arc<Mutex<Option<Storage>>>;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind these locks is replaced as a whole or not at all.
@@ -39,7 +39,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 pub struct LeafCasts {
     /// The slots that were filled through this.
-    filled: Mutex<Vec<Weak<Mutex<Option<Tensor>>>>>,
+    filled: Mutex<Vec<Weak<Mutex<Option<Storage>>>>>,
 }
 
 impl LeafCasts {
@@ -62,25 +62,27 @@ impl LeafCasts {
 
     fn cast_leaf(&self, tensor: &Tensor, buffer: &Tracked, dtype: DType) -> Result<Tensor> {
         let slot = buffer.cast.get_or_init(Slot::default);
+        let whole = buffer.inner.flat();
         let plain = {
             let mut kept = locked(slot);
             match &*kept {
                 Some(plain) if plain.dtype() == dtype => plain.clone(),
                 _ => {
-                    let plain = buffer.inner.cast(dtype)?;
+                    let plain = whole.cast(dtype)?.into_whole()?;
                     *kept = Some(plain.clone());
                     self.remember(slot);
                     plain
                 }
             }
         };
-        let view = View { buffer, layout: buffer.inner.layout(), dtype: buffer.inner.dtype() };
-        let outputs = Tensors::from_buf([plain]);
-        let node = is_grad_enabled()
-            .then(|| record(&Op::Cast(dtype), &[view], std::slice::from_ref(&buffer.inner), &outputs));
-        let [plain] = &outputs[..] else { return tensor.cast(dtype) };
-        let tracked = Tracked::new(plain.clone(), node.map(|node| (node, 0)));
-        wrap(tensor.device(), plain.clone(), tracked)?.reshape(tensor.shape())
+        let node = if is_grad_enabled() {
+            let view = View { buffer, layout: whole.layout(), dtype: whole.dtype() };
+            let outputs = std::slice::from_ref(&plain);
+            Some((record(&Op::Cast(dtype), &[view], outputs, &[plain.flat().meta()])?, 0))
+        } else {
+            None
+        };
+        wrap(tensor.device(), Tracked::new(plain, node))?.reshape(tensor.shape())
     }
 
     fn remember(&self, slot: &Slot) {

@@ -6,13 +6,13 @@
 //! A rule gives the gradient of an operand in the shape the operand was read in. `carry` brings it to the buffer it
 //! was read from.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use gradus_tensor_core::{Error, Result, Shape, Tensor};
-use smallvec::SmallVec;
+use gradus_tensor_core::{Error, Op, Result, Shape, Tensor};
 
 use crate::backend::{Autodiff, on_autodiff, wrap};
 use crate::carry::{Slots, carry, overwritten, whole};
@@ -216,6 +216,12 @@ impl Engine<'_, '_> {
                         message: "a second pass through a graph whose saved tensors the first one freed; retain the graph in the first (Backward::new().retain_graph())".into(),
                     });
                 }
+                &State::Light(op) => {
+                    if !self.pass.retain {
+                        *state = State::Freed;
+                    }
+                    Arc::new(Saved::nothing(Rule::Op(Op::Binary(op))))
+                }
                 State::Saved(saved) => {
                     let saved = saved.clone();
                     if !self.pass.retain {
@@ -244,7 +250,7 @@ impl Engine<'_, '_> {
     fn apply(&mut self, node: &Arc<Node>, saved: &Saved, slots: &Slots) -> Result<Grads> {
         let gradients = match &saved.rule {
             Rule::Op(op) => {
-                let (inputs, outputs) = self.operands(node, saved)?;
+                let [inputs, outputs] = self.operands(node, saved)?;
                 let ctx = Context { op, inputs, outputs, metas: &saved.metas, edges: &node.edges };
                 rules::backward(&ctx, slots)?
             }
@@ -258,7 +264,7 @@ impl Engine<'_, '_> {
                 rules::grads([Some(g.to(device)?)])
             }
             Rule::Code(code) => {
-                let (inputs, outputs) = self.operands(node, saved)?;
+                let [inputs, outputs] = self.operands(node, saved)?;
                 let all = |ts: &[Option<Tensor>]| ts.iter().flatten().cloned().collect::<Vec<_>>();
                 let (gradients, leaves) =
                     code.backward(&all(&inputs), &all(&outputs), slots, self.pass.create)?;
@@ -277,19 +283,13 @@ impl Engine<'_, '_> {
     }
 
     /// The saved tensors: plain, or tracked as they were if the gradient is to be differentiated.
-    #[allow(clippy::type_complexity)]
-    fn operands(
-        &self,
-        node: &Arc<Node>,
-        saved: &Saved,
-    ) -> Result<(SmallVec<[Option<Tensor>; 2]>, SmallVec<[Option<Tensor>; 1]>)> {
+    fn operands<'s>(&self, node: &Arc<Node>, saved: &'s Saved) -> Result<[Cow<'s, [Option<Tensor>]>; 2]> {
         if !self.pass.create {
-            return Ok((saved.inputs.clone(), saved.outputs.clone()));
+            return Ok([Cow::Borrowed(&saved.inputs[..]), Cow::Borrowed(&saved.outputs[..])]);
         }
         let track = |plain: &Tensor, from: Option<(Arc<Node>, u32)>| -> Result<Tensor> {
             let device = Autodiff::device(plain.device());
-            let buffer = Tracked::new(plain.flat(), from);
-            wrap(&device, plain.flat(), buffer)?.with_layout(*plain.layout())
+            wrap(&device, Tracked::new(plain.storage().clone(), from))?.with_layout(*plain.layout())
         };
         let inputs = saved.inputs.iter().enumerate().map(|(i, plain)| {
             let from = node.edges.get(i).and_then(Option::as_ref).map(|e| (e.node.clone(), e.output));
@@ -305,7 +305,7 @@ impl Engine<'_, '_> {
                 .map(|t| track(t, (tracked && t.dtype().is_float()).then(|| (node.clone(), i as u32))))
                 .transpose()
         });
-        Ok((inputs.collect::<Result<_>>()?, outputs.collect::<Result<_>>()?))
+        Ok([Cow::Owned(inputs.collect::<Result<_>>()?), Cow::Owned(outputs.collect::<Result<_>>()?)])
     }
 
     fn finish(&mut self) -> Result<Gradients> {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use gradus_tensor_core::{Device, Error, Meta, Result, Tensor, rng};
-use smallvec::SmallVec;
 
 use crate::backend::{Autodiff, back, outer, wrap};
 use crate::engine::edge_of;
@@ -129,7 +128,7 @@ fn attach(
         Rule::Code(code),
         plain.into_iter().map(Some).collect(),
         outputs.iter().filter(|_| save_outputs).cloned().map(Some).collect(),
-        SmallVec::new(),
+        Vec::new(),
     );
     let metas = outputs.iter().map(Tensor::meta).collect();
     let node = Node::new(edges, metas, State::Saved(Arc::new(saved)));
@@ -142,8 +141,8 @@ fn attach(
                 return back(output, around.as_ref());
             }
             let (device, shape) = (Autodiff::device(output.device()), *output.shape());
-            let buffer = Tracked::new(output.flat(), Some((node.clone(), i as u32)));
-            back(wrap(&device, output.flat(), buffer)?.reshape(shape)?, around.as_ref())
+            let buffer = Tracked::new(output.into_whole()?, Some((node.clone(), i as u32)));
+            back(wrap(&device, buffer)?.reshape(shape)?, around.as_ref())
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use gradus_tensor_core::{Layout, Meta, Op, Result, Tensor};
+use gradus_tensor_core::{BinaryOp, Layout, Meta, Op, Result, Storage, Tensor};
 use smallvec::SmallVec;
 
 use crate::Gradients;
@@ -41,15 +41,14 @@ pub(crate) type Edges = SmallVec<[Option<Edge>; 2]>;
 
 /// The buffers of the autodiff backend: a buffer of the inner device, and what made it.
 pub struct Tracked {
-    /// The whole inner buffer as a vector.
-    pub(crate) inner: Tensor,
+    pub(crate) inner: Storage,
     pub(crate) node: Option<(Arc<Node>, u32)>,
     /// A leaf's values in another dtype. Whatever changes `inner` drops them.
     pub(crate) cast: OnceLock<Slot>,
 }
 
 impl Tracked {
-    pub(crate) fn new(inner: Tensor, node: Option<(Arc<Node>, u32)>) -> Self {
+    pub(crate) fn new(inner: Storage, node: Option<(Arc<Node>, u32)>) -> Self {
         Tracked { inner, node, cast: OnceLock::new() }
     }
 }
@@ -67,19 +66,24 @@ pub(crate) struct Node {
 /// What backward needs at a node.
 pub(crate) enum State {
     Leaf(LeafId),
+    /// An element-wise op of two operands whose rule reads neither: the commonest node, without an allocation.
+    Light(BinaryOp),
     Saved(Arc<Saved>),
     /// Backward was here and did not retain the graph.
     Freed,
 }
 
+/// Saved tensors by position. Empty, and without an allocation, where a rule reads none.
+pub(crate) type Kept = Vec<Option<Tensor>>;
+
 pub(crate) struct Saved {
     pub(crate) rule: Rule,
     /// Operands on the inner device, those that the rule reads.
-    pub(crate) inputs: SmallVec<[Option<Tensor>; 2]>,
+    pub(crate) inputs: Kept,
     /// Outputs on the inner device, those that the rule reads.
-    pub(crate) outputs: SmallVec<[Option<Tensor>; 1]>,
+    pub(crate) outputs: Kept,
     /// Shapes and dtypes of the operands, if the rule reads them.
-    pub(crate) metas: SmallVec<[Meta; 1]>,
+    pub(crate) metas: Vec<Meta>,
     bytes: i64,
 }
 
@@ -128,12 +132,12 @@ impl Rule {
 }
 
 impl Saved {
-    pub(crate) fn new(
-        rule: Rule,
-        inputs: SmallVec<[Option<Tensor>; 2]>,
-        outputs: SmallVec<[Option<Tensor>; 1]>,
-        metas: SmallVec<[Meta; 1]>,
-    ) -> Self {
+    /// What a rule needs that reads no tensors.
+    pub(crate) fn nothing(rule: Rule) -> Self {
+        Saved { rule, inputs: Vec::new(), outputs: Vec::new(), metas: Vec::new(), bytes: 0 }
+    }
+
+    pub(crate) fn new(rule: Rule, inputs: Kept, outputs: Kept, metas: Vec<Meta>) -> Self {
         let bytes = inputs.iter().chain(&outputs).flatten().map(|t| t.meta().bytes() as i64).sum();
         if bytes > 0 {
             SAVED_BYTES.fetch_add(bytes, Ordering::Relaxed);
@@ -183,10 +187,15 @@ impl Drop for Node {
     /// Frees what only this node holds without recursion: a chain of a million ops must not overflow the stack.
     fn drop(&mut self) {
         LIVE_NODES.fetch_sub(1, Ordering::Relaxed);
-        let mut stack: Vec<Arc<Node>> = self.edges.drain(..).flatten().map(|e| e.node).collect();
-        while let Some(node) = stack.pop() {
+        let mut stack = SmallVec::<[Arc<Node>; 4]>::new();
+        let mut edges = std::mem::take(&mut self.edges);
+        loop {
+            for edge in edges.iter_mut().filter_map(Option::take) {
+                stack.push(edge.node);
+            }
+            let Some(node) = stack.pop() else { return };
             if let Some(mut node) = Arc::into_inner(node) {
-                stack.extend(node.edges.drain(..).flatten().map(|e| e.node));
+                edges = std::mem::take(&mut node.edges);
             }
         }
     }

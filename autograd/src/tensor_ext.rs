@@ -84,7 +84,7 @@ impl Untracked for Tensor {
     fn innermost_tracked(&self) -> Result<Tensor> {
         let Some(tensor) = on_autodiff(self)? else { return Ok(self.clone()) };
         match tensor.buffer::<Tracked>() {
-            Some(buffer) => buffer.inner.with_layout(*tensor.layout()),
+            Some(buffer) => buffer.inner.tensor(*tensor.layout()),
             None => Ok(self.clone()),
         }
     }
@@ -104,12 +104,9 @@ pub fn leaf(tensor: Tensor, id: LeafId) -> Result<Tensor> {
     }
     let plain = tensor.innermost_tracked()?;
     drop(tensor);
-    let plain = if plain.layout().covers(plain.buffer_len()) { plain } else { plain.copy()? };
     let (meta, device) = (plain.meta(), Autodiff::device(plain.device()));
-    let flat = plain.flat();
-    drop(plain);
-    let buffer = Tracked::new(flat.clone(), Some((Node::leaf(id, meta), 0)));
-    wrap(&device, flat, buffer)?.reshape(meta.shape)
+    let buffer = Tracked::new(plain.into_whole()?, Some((Node::leaf(id, meta), 0)));
+    wrap(&device, buffer)?.reshape(meta.shape)
 }
 
 /// The plain tensor inside a leaf or any tracked tensor, moved out: if nobody else holds its buffer, the
@@ -126,7 +123,7 @@ pub fn into_value(mut tensor: Tensor) -> Result<Tensor> {
         Some(buffer) => {
             // The emptied buffer goes when `tensor` does, so the value ends up with one holder.
             buffer.node = None;
-            let value = buffer.inner.with_layout(layout)?;
+            let value = buffer.inner.tensor(layout)?;
             drop(tensor);
             Ok(value)
         }

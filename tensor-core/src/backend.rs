@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use smallvec::SmallVec;
 
-use crate::{DType, Device, Error, HostArray, InPlaceOp, Layout, Meta, Op, Result, Tensor};
+use crate::{DType, Device, Error, HostArray, InPlaceOp, Layout, Meta, Op, Result, Storage, Tensor};
 
 /// Executes ops on memory of its own.
 ///
@@ -83,13 +83,13 @@ pub trait Backend: Debug + Send + Sync + Sized + 'static {
         None
     }
 
-    /// Takes over a tensor of the [inner](Backend::inner) device: a buffer here that has the same element at
+    /// Takes over a storage of the [inner](Backend::inner) device: a buffer here that has the same element at
     /// every position. So tensors of the inner device can be mixed with tensors of this one.
     ///
     /// # Errors
     /// This backend has no inner device.
-    fn adopt(&self, tensor: Tensor) -> Result<Self::Buffer> {
-        Err(Error::Device { op: "adopt", left: self.name(), right: tensor.device().name() })
+    fn adopt(&self, storage: Storage) -> Result<Self::Buffer> {
+        Err(Error::Device { op: "adopt", left: self.name(), right: storage.device().name() })
     }
 
     /// The reverse of [`Backend::adopt`]: the tensor of the inner device behind an operand, without whatever
@@ -102,10 +102,10 @@ pub trait Backend: Debug + Send + Sync + Sized + 'static {
         Err(Error::argument("release", format!("{} has no inner device", self.name())))
     }
 
-    /// The dtypes in which this backend wants the operands of an op, asked before they are checked: the device
-    /// casts what has another dtype. `None` takes them as they are. Mixed precision is this method; a backend
+    /// The dtypes in which this backend wants operands that have these, asked before they are checked: the device
+    /// casts what has another one. `None` takes them as they are. Mixed precision is this method; a backend
     /// around another asks the one inside, so that both see the same operands.
-    fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes> {
+    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes> {
         self.inner()?.operand_dtypes(op, inputs)
     }
 

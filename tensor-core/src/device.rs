@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::storage::{Erased, Storage, Storages};
 use crate::{
-    Backend, Buffers, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome,
-    Result, Tensor, View, ViewMut,
+    Backend, Buffers, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Metas, Op,
+    Outcome, Result, Tensor, View, ViewMut,
 };
-
-/// A buffer of some backend.
-pub(crate) type Erased = Arc<dyn Any + Send + Sync>;
 
 /// The outputs of one op; almost always one.
 pub type Tensors = SmallVec<[Tensor; 1]>;
@@ -26,7 +24,13 @@ trait ErasedBackend: fmt::Debug + Send + Sync {
     fn name(&self) -> String;
     fn upload(&self, host: &HostArray) -> Result<Erased>;
     fn download(&self, from: &Tensor) -> Result<HostArray>;
-    fn execute(&self, op: &Op, inputs: &[&Tensor], out: &[Meta]) -> Result<Outcome<Buffers<Erased>>>;
+    fn execute<'a>(
+        &self,
+        op: &Op,
+        inputs: &[View<'a, Storage>],
+        out: &[Meta],
+        made: &mut Buffers<Erased>,
+    ) -> Result<Outcome<()>>;
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
@@ -37,9 +41,9 @@ trait ErasedBackend: fmt::Debug + Send + Sync {
     fn memory(&self) -> MemoryStats;
     fn equals(&self, other: &dyn ErasedBackend) -> bool;
     fn inner(&self) -> Option<&Device>;
-    fn adopt(&self, tensor: Tensor) -> Result<Erased>;
+    fn adopt(&self, storage: Storage) -> Result<Erased>;
     fn release(&self, tensor: &Tensor) -> Result<Tensor>;
-    fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes>;
+    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes>;
     fn accelerates(&self, dtype: DType) -> bool;
     fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>>;
     fn as_any(&self) -> &dyn Any;
@@ -52,9 +56,15 @@ pub(crate) struct Target<'a> {
     pub(crate) dtype: DType,
 }
 
+impl<'a> Target<'a> {
+    pub(crate) fn new(storage: &'a mut Storage, layout: Layout) -> Self {
+        Target { dtype: storage.dtype, buffer: &mut storage.buffer, layout }
+    }
+}
+
 fn view<B: Backend>(tensor: &Tensor) -> Result<View<'_, B::Buffer>> {
-    let buffer = tensor.buffer.downcast_ref().ok_or_else(foreign)?;
-    Ok(View { buffer, layout: &tensor.layout, dtype: tensor.dtype })
+    let Some(buffer) = tensor.storage.buffer() else { return Err(foreign()) };
+    Ok(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype })
 }
 
 #[cold]
@@ -75,17 +85,28 @@ impl<B: Backend> ErasedBackend for B {
         Backend::download(self, view::<B>(from)?)
     }
 
-    fn execute(&self, op: &Op, inputs: &[&Tensor], out: &[Meta]) -> Result<Outcome<Buffers<Erased>>> {
-        let mut views = SmallVec::<[View<'_, B::Buffer>; 4]>::new();
-        for tensor in inputs {
-            views.push(view::<B>(tensor)?);
+    fn execute<'a>(
+        &self,
+        op: &Op,
+        inputs: &[View<'a, Storage>],
+        out: &[Meta],
+        made: &mut Buffers<Erased>,
+    ) -> Result<Outcome<()>> {
+        if !inputs.iter().all(|v| v.buffer.buffer.is::<B::Buffer>()) {
+            return Err(foreign());
         }
-        Ok(match Backend::execute(self, op, &views, out)? {
-            Outcome::Done(buffers) => {
-                Outcome::Done(buffers.into_iter().map(|b| Arc::new(b) as Erased).collect())
-            }
-            Outcome::Unsupported => Outcome::Unsupported,
-        })
+        let typed = |v: &View<'a, Storage>| {
+            v.buffer.buffer().map(|buffer| View { buffer, layout: v.layout, dtype: v.dtype })
+        };
+        let done = with_each(inputs, typed, |views| Backend::execute(self, op, views, out))?;
+        let Outcome::Done(mut buffers) = done else { return Ok(Outcome::Unsupported) };
+        // Buffers may be large values: one is moved once, into its allocation.
+        if buffers.len() == 1 {
+            made.extend(buffers.pop().map(|buffer| Arc::new(buffer) as Erased));
+        } else {
+            made.extend(buffers.into_iter().map(|buffer| Arc::new(buffer) as Erased));
+        }
+        Ok(Outcome::Done(()))
     }
 
     fn execute_in_place(
@@ -125,15 +146,15 @@ impl<B: Backend> ErasedBackend for B {
         Backend::inner(self)
     }
 
-    fn adopt(&self, tensor: Tensor) -> Result<Erased> {
-        Ok(Arc::new(Backend::adopt(self, tensor)?))
+    fn adopt(&self, storage: Storage) -> Result<Erased> {
+        Ok(Arc::new(Backend::adopt(self, storage)?))
     }
 
     fn release(&self, tensor: &Tensor) -> Result<Tensor> {
         Backend::release(self, view::<B>(tensor)?)
     }
 
-    fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes> {
+    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes> {
         Backend::operand_dtypes(self, op, inputs)
     }
 
@@ -199,13 +220,8 @@ impl Device {
     /// Memory runs out.
     pub fn upload(&self, host: &HostArray) -> Result<Tensor> {
         let buffer = self.0.upload(host)?;
-        Ok(Tensor {
-            buffer,
-            layout: Layout::contiguous(*host.shape()),
-            len: host.len(),
-            dtype: host.dtype(),
-            device: self.clone(),
-        })
+        let storage = Storage { buffer, len: host.len(), dtype: host.dtype(), device: self.clone() };
+        Ok(Tensor { storage, layout: Layout::contiguous(*host.shape()) })
     }
 
     pub(crate) fn download(&self, from: &Tensor) -> Result<HostArray> {
@@ -219,77 +235,139 @@ impl Device {
     /// # Errors
     /// What [`Op::infer`] and the backend return; [`Error::Device`] for operands that live elsewhere.
     pub fn execute(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensors> {
-        if inputs.iter().all(|t| t.device == *self) {
-            return self.execute_here(op, inputs);
-        }
-        let mut lifted = SmallVec::<[Tensor; 4]>::new();
-        for tensor in inputs {
-            lifted.push(self.lift(tensor)?.ok_or_else(|| Error::Device {
-                op: op.name(),
-                left: self.name(),
-                right: tensor.device.name(),
-            })?);
-        }
-        let refs: SmallVec<[&Tensor; 4]> = lifted.iter().collect();
-        self.execute_here(op, &refs)
+        self.in_wanted_dtypes(op, inputs, |inputs| {
+            let outputs = infer(op, inputs)?;
+            let mut tensors = Tensors::new();
+            for (storage, meta) in self.execute_inferred(op, inputs, &outputs)?.into_iter().zip(&outputs) {
+                tensors.push(Tensor { storage, layout: Layout::contiguous(meta.shape) });
+            }
+            Ok(tensors)
+        })
     }
 
-    /// [`Device::execute`] for operands that are all here.
-    fn execute_here(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensors> {
-        let metas: SmallVec<[Meta; 4]> = inputs.iter().map(|t| t.meta()).collect();
-        let Some(dtypes) = self.operand_dtypes(op, &metas) else { return self.run_here(op, inputs, &metas) };
-        let mut cast = SmallVec::<[Tensor; 4]>::new();
-        for (tensor, dtype) in inputs.iter().zip(dtypes) {
-            cast.push(if tensor.dtype == dtype { (*tensor).clone() } else { self.cast_here(tensor, dtype)? });
+    /// The first output of [`Device::execute`], with fewer copies on the way.
+    pub(crate) fn execute_first(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
+        self.in_wanted_dtypes(op, inputs, |inputs| {
+            let outputs = infer(op, inputs)?;
+            match (self.execute_inferred(op, inputs, &outputs)?.into_iter().next(), outputs.first()) {
+                (Some(storage), Some(meta)) => Ok(Tensor { storage, layout: Layout::contiguous(meta.shape) }),
+                _ => Err(Error::argument(op.name(), "the op has no output")),
+            }
+        })
+    }
+
+    /// Goes on with the operands in the dtypes that the backend wants them in.
+    #[inline]
+    fn in_wanted_dtypes<R>(
+        &self,
+        op: &Op,
+        inputs: &[&Tensor],
+        then: impl FnOnce(&[&Tensor]) -> Result<R>,
+    ) -> Result<R> {
+        match with_each(inputs, |t| Some(t.dtype()), |dtypes| self.operand_dtypes(op, dtypes)) {
+            None => then(inputs),
+            Some(wanted) => {
+                let cast = self.cast_operands(op, inputs, &wanted)?;
+                then(&cast.iter().collect::<SmallVec<[&Tensor; 4]>>())
+            }
         }
-        let refs: SmallVec<[&Tensor; 4]> = cast.iter().collect();
-        let metas: SmallVec<[Meta; 4]> = cast.iter().map(Tensor::meta).collect();
-        self.run_here(op, &refs, &metas)
+    }
+
+    #[inline(never)]
+    fn cast_operands(&self, op: &Op, inputs: &[&Tensor], wanted: &[DType]) -> Result<SmallVec<[Tensor; 4]>> {
+        let cast = |(tensor, dtype): (&&Tensor, &DType)| {
+            if tensor.dtype() == *dtype {
+                return Ok((*tensor).clone());
+            }
+            let here = self.lift(tensor)?.ok_or_else(|| Error::Device {
+                op: op.name(),
+                left: self.name(),
+                right: tensor.device().name(),
+            })?;
+            self.cast_view(&here, *dtype)
+        };
+        inputs.iter().zip(wanted).map(cast).collect()
     }
 
     /// The same view in another dtype. Where the buffer holds nothing else, all of it is cast, so that the view
     /// keeps its layout and a repeated element is cast once.
-    fn cast_here(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
-        let cast = |tensor: &Tensor| {
-            let operands = [tensor];
-            first("cast", self.run_here(&Op::Cast(dtype), &operands, &[tensor.meta()])?)
-        };
+    fn cast_view(&self, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+        let cast = |tensor: &Tensor| self.execute_first(&Op::Cast(dtype), &[tensor]);
         let core = tensor.layout.collapse(tensor.layout.broadcast_axes());
-        if core.permutation_of(tensor.len).is_some() {
+        if core.permutation_of(tensor.buffer_len()).is_some() {
             return Ok(cast(&tensor.flat())?.viewed(tensor.layout));
         }
         cast(&tensor.viewed(core))?.expand(tensor.shape())
     }
 
-    fn run_here(&self, op: &Op, inputs: &[&Tensor], metas: &[Meta]) -> Result<Tensors> {
-        let outputs = op.infer(metas)?;
-        for output in &outputs {
-            // Expanded operands can promise more than memory can address.
-            crate::Shape::new(&output.shape)?;
+    fn execute_inferred(&self, op: &Op, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Storages> {
+        if inputs.iter().all(|t| t.storage.device.is(self)) {
+            return with_each(inputs, |t| Some(t.view()), |views| self.execute_views(op, views, outputs));
         }
-        match self.0.execute(op, inputs, &outputs)? {
-            Outcome::Done(buffers) if buffers.len() == outputs.len() => Ok(buffers
-                .into_iter()
-                .zip(&outputs)
-                .map(|(buffer, meta)| Tensor {
-                    buffer,
-                    layout: Layout::contiguous(meta.shape),
-                    len: meta.shape.numel(),
-                    dtype: meta.dtype,
-                    device: self.clone(),
-                })
-                .collect()),
-            Outcome::Done(buffers) => Err(Error::shape(
+        let mut lifted = SmallVec::<[Option<Storage>; 4]>::new();
+        for tensor in inputs {
+            lifted.push(match tensor.storage.device.is(self) {
+                true => None,
+                false => Some(self.lift_storage(&tensor.storage)?.ok_or_else(|| Error::Device {
+                    op: op.name(),
+                    left: self.name(),
+                    right: tensor.device().name(),
+                })?),
+            });
+        }
+        let mut views = SmallVec::<[View<'_, Storage>; 4]>::new();
+        for (lifted, tensor) in lifted.iter().zip(inputs) {
+            views.push(lifted.as_ref().unwrap_or(&tensor.storage).view(&tensor.layout));
+        }
+        self.execute_views(op, &views, outputs)
+    }
+
+    /// Whether both are handles of one backend value.
+    #[inline]
+    fn is(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// [`Device::execute`] for operands whose storages are all here and for outputs that [`Op::infer`] has
+    /// described already: what a backend around this device calls from its own [`Backend::execute`], without
+    /// making a tensor of each operand. The storages returned hold the outputs, contiguous and whole.
+    ///
+    /// # Errors
+    /// What the backend returns; [`Error::Device`] for storages that live elsewhere.
+    pub fn execute_views(&self, op: &Op, inputs: &[View<'_, Storage>], outputs: &[Meta]) -> Result<Storages> {
+        for view in inputs {
+            if !view.buffer.device.is(self) && view.buffer.device != *self {
+                let (left, right) = (self.name(), view.buffer.device.name());
+                return Err(Error::Device { op: op.name(), left, right });
+            }
+        }
+        let mut buffers = Buffers::new();
+        match self.0.execute(op, inputs, outputs, &mut buffers)? {
+            Outcome::Done(()) if buffers.len() == outputs.len() => {
+                let storage = |buffer: Erased, meta: &Meta| {
+                    let (len, dtype) = (meta.shape.numel(), meta.dtype);
+                    Storage { buffer, len, dtype, device: self.clone() }
+                };
+                if let [meta] = outputs
+                    && let Some(buffer) = buffers.pop()
+                {
+                    return Ok(Storages::from_buf([storage(buffer, meta)]));
+                }
+                Ok(buffers.into_iter().zip(outputs).map(|(buffer, meta)| storage(buffer, meta)).collect())
+            }
+            Outcome::Done(()) => Err(Error::shape(
                 op.name(),
-                metas,
+                &inputs.iter().map(View::meta).collect::<Vec<_>>(),
                 format!("{} returned {} outputs instead of {}", self.name(), buffers.len(), outputs.len()),
             )),
-            Outcome::Unsupported => self.decompose(op, inputs, &outputs),
+            Outcome::Unsupported => self.decompose(op, inputs, outputs),
         }
     }
 
-    fn decompose(&self, op: &Op, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Tensors> {
-        let inputs: SmallVec<[Tensor; 4]> = inputs.iter().map(|t| (*t).clone()).collect();
+    #[inline(never)]
+    fn decompose(&self, op: &Op, inputs: &[View<'_, Storage>], outputs: &[Meta]) -> Result<Storages> {
+        let inputs: SmallVec<[Tensor; 4]> =
+            inputs.iter().map(|v| Tensor { storage: v.buffer.clone(), layout: *v.layout }).collect();
         let metas = || inputs.iter().map(Tensor::meta).collect::<Vec<_>>();
         let made = op.decompose(&inputs).ok_or_else(|| Error::Unsupported {
             op: op.name(),
@@ -307,7 +385,7 @@ impl Device {
             ));
         }
         // An output that is only a view, or made of no operand (a zero gradient), still lives here and is whole.
-        made.into_iter().map(|t| self.lift(&t)?.unwrap_or(t).contiguous()).collect()
+        made.into_iter().map(|t| self.lift(&t)?.unwrap_or(t).into_whole()).collect()
     }
 
     /// The same tensor on this device, if its device is this one or one that this one is built around.
@@ -315,19 +393,30 @@ impl Device {
     /// # Errors
     /// A backend refuses to adopt it.
     pub fn lift(&self, tensor: &Tensor) -> Result<Option<Tensor>> {
-        if *self == tensor.device {
-            return Ok(Some(Tensor { device: self.clone(), ..tensor.clone() }));
-        }
-        let Some(inner) = self.inner() else { return Ok(None) };
-        let Some(tensor) = inner.lift(tensor)? else { return Ok(None) };
-        let (layout, len, dtype) = (tensor.layout, tensor.len, tensor.dtype);
-        let buffer = self.0.adopt(tensor)?;
-        Ok(Some(Tensor { buffer, layout, len, dtype, device: self.clone() }))
+        Ok(self.lift_storage(&tensor.storage)?.map(|storage| Tensor { storage, layout: tensor.layout }))
+    }
+
+    pub(crate) fn lift_storage(&self, storage: &Storage) -> Result<Option<Storage>> {
+        let inside = match self.inner() {
+            // The commonest case first: a plain operand meets a tracked one.
+            Some(inner) if inner.is(&storage.device) => storage.clone(),
+            _ if *self == storage.device => {
+                return Ok(Some(Storage { device: self.clone(), ..storage.clone() }));
+            }
+            Some(inner) => match inner.lift_storage(storage)? {
+                Some(inside) => inside,
+                None => return Ok(None),
+            },
+            None => return Ok(None),
+        };
+        let (len, dtype) = (inside.len, inside.dtype);
+        let buffer = self.0.adopt(inside)?;
+        Ok(Some(Storage { buffer, len, dtype, device: self.clone() }))
     }
 
     /// The device on which tensors of both can meet: the same, or the one that is built around the other.
     pub fn common<'a>(&'a self, other: &'a Device) -> Option<&'a Device> {
-        if self == other || self.is_around(other) {
+        if self.inner().is_some_and(|inner| inner.is(other)) || self == other || self.is_around(other) {
             Some(self)
         } else {
             other.is_around(self).then_some(other)
@@ -339,7 +428,7 @@ impl Device {
     }
 
     /// The dtypes in which this device wants the operands of an op: see [`Backend::operand_dtypes`].
-    pub fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes> {
+    pub fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes> {
         self.0.operand_dtypes(op, inputs)
     }
 
@@ -375,30 +464,61 @@ impl Op {
     /// # Errors
     /// As [`Device::execute`]; an op without operands needs a device: use [`Device::execute`].
     pub fn run(&self, inputs: &[&Tensor]) -> Result<Tensors> {
-        let Some(first) = inputs.first() else {
+        self.meeting(inputs)?.execute(self, inputs)
+    }
+
+    /// Runs an op of one output, or of which only the first is wanted.
+    ///
+    /// # Errors
+    /// As [`Op::run`].
+    pub fn run1(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        self.meeting(inputs)?.execute_first(self, inputs)
+    }
+
+    /// The device where operands meet.
+    fn meeting<'a>(&self, inputs: &[&'a Tensor]) -> Result<&'a Device> {
+        let Some((first, others)) = inputs.split_first() else {
             return Err(Error::argument(self.name(), "an op without operands must be told its device"));
         };
-        let mut device = &first.device;
-        for tensor in &inputs[1..] {
-            if *device != tensor.device {
-                device = device.common(&tensor.device).ok_or_else(|| Error::Device {
+        let mut device = first.device();
+        for tensor in others {
+            if !device.is(tensor.device()) {
+                device = device.common(tensor.device()).ok_or_else(|| Error::Device {
                     op: self.name(),
                     left: device.name(),
-                    right: tensor.device.name(),
+                    right: tensor.device().name(),
                 })?;
             }
         }
-        device.execute(self, inputs)
-    }
-
-    /// Runs an op of one output.
-    pub(crate) fn run1(&self, inputs: &[&Tensor]) -> Result<Tensor> {
-        first(self.name(), self.run(inputs)?)
+        Ok(device)
     }
 }
 
-pub(crate) fn first(op: &'static str, tensors: Tensors) -> Result<Tensor> {
-    tensors.into_iter().next().ok_or_else(|| Error::argument(op, "the op has no output"))
+/// Calls a function with a value made of each item, leaving out those that make none. Ops have one or two operands
+/// most of the time, and then the values are an array: growing a vector would cost more than they do.
+#[inline(always)]
+fn with_each<T, U, R>(items: &[T], make: impl Fn(&T) -> Option<U>, then: impl FnOnce(&[U]) -> R) -> R {
+    match items {
+        [a] => match make(a) {
+            Some(a) => then(&[a]),
+            None => then(&[]),
+        },
+        [a, b] => match (make(a), make(b)) {
+            (Some(a), Some(b)) => then(&[a, b]),
+            (a, b) => then(&a.into_iter().chain(b).collect::<SmallVec<[U; 2]>>()),
+        },
+        items => then(&items.iter().filter_map(make).collect::<SmallVec<[U; 4]>>()),
+    }
+}
+
+/// What the outputs look like.
+fn infer(op: &Op, inputs: &[&Tensor]) -> Result<Metas> {
+    let outputs = with_each(inputs, |t| Some(t.meta()), |metas| op.infer(metas))?;
+    for output in &outputs {
+        // Expanded operands can promise more than memory can address.
+        output.shape.check()?;
+    }
+    Ok(outputs)
 }
 
 impl PartialEq for Device {

@@ -8,6 +8,9 @@ use crate::Scalar;
 
 /// The type of a tensor's elements, a run-time value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+// A whole word: values that end in a byte and padding are copied in pieces that processors cannot forward from the
+// store before, and every operand of every op is such a value.
+#[repr(usize)]
 #[non_exhaustive]
 pub enum DType {
     /// One byte, `false` or `true`.

@@ -39,6 +39,7 @@ pub mod op;
 pub mod rng;
 mod scalar;
 mod shape;
+mod storage;
 mod tensor;
 
 pub use backend::{Backend, Buffers, DTypes, MemoryStats, Outcome, View, ViewMut};
@@ -52,4 +53,5 @@ pub use layout::{Layout, Positions, Runs};
 pub use op::{BinaryOp, CompareOp, InPlaceOp, Metas, Op, ReduceKind, UnaryOp};
 pub use scalar::Scalar;
 pub use shape::{Axis, AxisSet, IntoAxes, IntoShape, MAX_RANK, Shape};
+pub use storage::{Storage, Storages};
 pub use tensor::{AttentionOptions, ConvOptions, Operand, PoolOptions, ReshapeDims, Tensor};

@@ -9,11 +9,12 @@ use crate::{Error, Result};
 pub const MAX_RANK: usize = 8;
 
 /// The sizes of a tensor's dimensions, outermost first; dereferences to `[usize]`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Eq, Hash)]
 pub struct Shape {
-    // Unused entries are zero, so that derived equality and hashing are right.
+    // Unused entries are zero, so that derived hashing is right.
     dims: [usize; MAX_RANK],
-    rank: u8,
+    // (A word: see `DType`.)
+    rank: usize,
 }
 
 impl Shape {
@@ -28,19 +29,27 @@ impl Shape {
         if dims.len() > MAX_RANK {
             return Err(Error::Rank { rank: dims.len(), dims: dims.to_vec() });
         }
+        let shape = Self::trusted(dims);
+        shape.check()?;
+        Ok(shape)
+    }
+
+    /// Whether memory can address that many elements of any dtype.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
         let mut bytes: usize = 16; // no element is larger; strides are isize
-        for &d in dims {
+        for &d in self.dims() {
             bytes = bytes
                 .checked_mul(d.max(1))
                 .filter(|&b| b <= isize::MAX as usize)
-                .ok_or_else(|| Error::TooLarge { dims: dims.to_vec() })?;
+                .ok_or_else(|| Error::TooLarge { dims: self.dims().to_vec() })?;
         }
-        Ok(Self::trusted(dims))
+        Ok(())
     }
 
     /// A shape whose rank and size are known to be within bounds, e.g. taken from existing shapes.
     pub(crate) fn trusted(dims: &[usize]) -> Self {
-        let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() as u8 };
+        let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() };
         shape.dims[..dims.len()].copy_from_slice(dims);
         shape
     }
@@ -48,7 +57,7 @@ impl Shape {
     /// The number of dimensions.
     #[inline]
     pub fn rank(&self) -> usize {
-        self.rank as usize
+        self.rank
     }
 
     /// The number of elements: the product of the dimensions, 1 for a scalar.
@@ -61,7 +70,7 @@ impl Shape {
     /// The dimensions as a slice.
     #[inline]
     pub fn dims(&self) -> &[usize] {
-        &self.dims[..self.rank as usize]
+        &self.dims[..self.rank]
     }
 
     /// This shape with the size of one dimension replaced. Axes out of range are ignored.
@@ -99,7 +108,7 @@ impl Shape {
             return Some(*self);
         }
         let rank = self.rank().max(other.rank());
-        let mut out = Shape { dims: [0; MAX_RANK], rank: rank as u8 };
+        let mut out = Shape { dims: [0; MAX_RANK], rank };
         for k in 1..=rank {
             let a = if k <= self.rank() { self.dims[self.rank() - k] } else { 1 };
             let b = if k <= other.rank() { other.dims[other.rank() - k] } else { 1 };
@@ -111,6 +120,14 @@ impl Shape {
             };
         }
         Shape::new(&out).ok()
+    }
+}
+
+impl PartialEq for Shape {
+    /// A loop instead of the derived comparison of all bytes, which is a call and takes several times as long.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.rank == other.rank && (0..self.rank()).all(|axis| self.dims[axis] == other.dims[axis])
     }
 }
 

@@ -85,8 +85,8 @@ fn autocast_computes_what_casting_the_operands_computes() -> Result<()> {
         let around = Autocast::device(&device, lower)?;
         // What the policy names is cast by hand, on the plain device.
         let by_hand = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {
-            let metas: Vec<_> = x.iter().map(Tensor::meta).collect();
-            let Some(dtypes) = around.operand_dtypes(op, &metas) else { return plain(op, x) };
+            let given: Vec<_> = x.iter().map(Tensor::dtype).collect();
+            let Some(dtypes) = around.operand_dtypes(op, &given) else { return plain(op, x) };
             let cast = x.iter().zip(dtypes).map(|(x, dtype)| x.cast(dtype));
             plain(op, &cast.collect::<Result<Vec<_>>>()?)
         };

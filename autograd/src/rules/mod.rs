@@ -14,6 +14,8 @@ mod index;
 mod neural;
 mod reduce;
 
+use std::borrow::Cow;
+
 use gradus_tensor_core::op::{Differentiation, Needs};
 use gradus_tensor_core::{BinaryOp, Error, Meta, Op, ReduceKind, Result, Tensor, View};
 use smallvec::SmallVec;
@@ -95,7 +97,7 @@ pub(crate) fn output_is_tracked(op: &Op, i: usize) -> bool {
 }
 
 /// What a rule reads, as bit masks over operands and outputs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Saves {
     pub(crate) inputs: u8,
     pub(crate) outputs: u8,
@@ -163,8 +165,8 @@ pub(crate) fn saves(op: &Op, edges: &Edges) -> Saves {
 /// differentiated itself.
 pub(crate) struct Context<'a> {
     pub(crate) op: &'a Op,
-    pub(crate) inputs: SmallVec<[Option<Tensor>; 2]>,
-    pub(crate) outputs: SmallVec<[Option<Tensor>; 1]>,
+    pub(crate) inputs: Cow<'a, [Option<Tensor>]>,
+    pub(crate) outputs: Cow<'a, [Option<Tensor>]>,
     pub(crate) metas: &'a [Meta],
     pub(crate) edges: &'a Edges,
 }
@@ -205,8 +207,7 @@ impl Context<'_> {
 
 /// Runs an op of one output.
 pub(crate) fn run(op: Op, inputs: &[&Tensor]) -> Result<Tensor> {
-    let name = op.name();
-    op.run(inputs)?.into_iter().next().ok_or(Error::Argument { op: name, message: "no output".into() })
+    op.run1(inputs)
 }
 
 pub(crate) fn grads<const N: usize>(all: [Option<Tensor>; N]) -> Grads {

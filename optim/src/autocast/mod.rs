@@ -43,7 +43,7 @@ mod policy;
 use gradus_autograd::{Autodiff, LeafCasts};
 use gradus_tensor_core::{
     Backend, Buffers, DType, DTypes, Device, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op,
-    Outcome, Result, Tensor, View, ViewMut,
+    Outcome, Result, Storage, Tensor, View, ViewMut,
 };
 use smallvec::SmallVec;
 
@@ -134,55 +134,56 @@ impl MixedPrecision for Tensor {
     }
 }
 
-/// The tensor of the inner device behind an operand. Buffers are inner tensors, each a whole buffer as a vector.
-fn inside(view: &View<'_, Tensor>) -> Result<Tensor> {
-    view.buffer.with_layout(*view.layout)
+/// The tensor of the inner device behind an operand. Buffers are storages of the inner device.
+fn inside(view: &View<'_, Storage>) -> Result<Tensor> {
+    view.buffer.tensor(*view.layout)
 }
 
 impl Backend for Autocast {
-    type Buffer = Tensor;
+    type Buffer = Storage;
 
     fn name(&self) -> String {
         format!("autocast {} ({})", self.dtype, self.inner.name())
     }
 
-    fn upload(&self, host: &HostArray) -> Result<Tensor> {
-        Ok(self.inner.upload(host)?.flat())
+    fn upload(&self, host: &HostArray) -> Result<Storage> {
+        self.inner.upload(host)?.into_whole()
     }
 
-    fn download(&self, from: View<'_, Tensor>) -> Result<HostArray> {
+    fn download(&self, from: View<'_, Storage>) -> Result<HostArray> {
         inside(&from)?.to_host()
     }
 
-    fn operand_dtypes(&self, op: &Op, inputs: &[Meta]) -> Option<DTypes> {
+    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes> {
         self.policy.operand_dtypes(op, inputs, self.dtype)
     }
 
-    fn execute(&self, op: &Op, inputs: &[View<'_, Tensor>], _: &[Meta]) -> Result<Outcome<Buffers<Tensor>>> {
-        let mut tensors = SmallVec::<[Tensor; 4]>::new();
-        for view in inputs {
-            tensors.push(inside(view)?);
+    fn execute(
+        &self,
+        op: &Op,
+        inputs: &[View<'_, Storage>],
+        outputs: &[Meta],
+    ) -> Result<Outcome<Buffers<Storage>>> {
+        if let (Op::Cast(dtype), [tensor]) = (op, inputs) {
+            let cast = self.casts.cast(&inside(tensor)?, *dtype)?;
+            return Ok(Outcome::Done(Buffers::from_buf([cast.into_whole()?])));
         }
-        let outputs = match (op, &tensors[..]) {
-            (Op::Cast(dtype), [tensor]) => SmallVec::from_buf([self.casts.cast(tensor, *dtype)?]),
-            _ => self.inner.execute(op, &tensors.iter().collect::<SmallVec<[&Tensor; 4]>>())?,
-        };
-        let whole = |y: Tensor| match y.layout().covers(y.buffer_len()) {
-            true => Ok(y.flat()),
-            false => Ok(y.copy()?.flat()),
-        };
-        Ok(Outcome::Done(outputs.into_iter().map(whole).collect::<Result<_>>()?))
+        let mut views = SmallVec::<[View<'_, Storage>; 4]>::new();
+        for view in inputs {
+            views.push(view.buffer.view(view.layout));
+        }
+        Ok(Outcome::Done(self.inner.execute_views(op, &views, outputs)?))
     }
 
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
-        targets: &mut [ViewMut<'_, Tensor>],
-        inputs: &[View<'_, Tensor>],
+        targets: &mut [ViewMut<'_, Storage>],
+        inputs: &[View<'_, Storage>],
     ) -> Result<Outcome<()>> {
         let inputs: SmallVec<[Tensor; 2]> = inputs.iter().map(inside).collect::<Result<_>>()?;
         let layouts: SmallVec<[Layout; 4]> = targets.iter().map(|t| *t.layout).collect();
-        let mut buffers: SmallVec<[&mut Tensor; 4]> = targets.iter_mut().map(|t| &mut *t.buffer).collect();
+        let mut buffers: SmallVec<[&mut Storage; 4]> = targets.iter_mut().map(|t| &mut *t.buffer).collect();
         let sources: SmallVec<[&Tensor; 2]> = inputs.iter().collect();
         op.run_at_layouts(&mut buffers, &layouts, &sources)?;
         Ok(Outcome::Done(()))
@@ -204,16 +205,16 @@ impl Backend for Autocast {
         Some(&self.inner)
     }
 
-    fn adopt(&self, tensor: Tensor) -> Result<Tensor> {
-        Ok(tensor.flat())
+    fn adopt(&self, storage: Storage) -> Result<Storage> {
+        Ok(storage)
     }
 
-    fn release(&self, tensor: View<'_, Tensor>) -> Result<Tensor> {
+    fn release(&self, tensor: View<'_, Storage>) -> Result<Tensor> {
         inside(&tensor)
     }
 
     /// Leaves mixed precision; whether a graph comes along is the inner device's to say.
-    fn transfer(&self, tensor: View<'_, Tensor>, to: &Device) -> Result<Option<Tensor>> {
+    fn transfer(&self, tensor: View<'_, Storage>, to: &Device) -> Result<Option<Tensor>> {
         Ok(Some(inside(&tensor)?.to(to)?))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use gradus_tensor_core::{DType, DTypes, Meta, Op};
+use gradus_tensor_core::{DType, DTypes, Op};
 
 /// In which precision an op's operands are read. Only floats are ever cast, and `f64` is never lost: an op with an
 /// `f64` operand is computed in `f64`.
@@ -123,28 +123,28 @@ impl Policy {
     }
 
     /// The dtype of each operand, or `None` if all of them stay as they are.
-    pub(super) fn operand_dtypes(&self, op: &Op, inputs: &[Meta], lower: DType) -> Option<DTypes> {
+    pub(super) fn operand_dtypes(&self, op: &Op, inputs: &[DType], lower: DType) -> Option<DTypes> {
         let name = match op {
             // Neither changes or combines numbers; and what an op from outside wants, nobody here can know.
             Op::Cast(_) | Op::Copy | Op::Custom(_) => return None,
             Op::UnaryGrad(op) => op.name(),
             op => op.name(),
         };
-        let concerned = |i: usize| inputs[i].dtype.is_float() && !is_statistic(op, i);
-        let mut dtypes = (0..inputs.len()).filter(|&i| concerned(i)).map(|i| inputs[i].dtype);
+        let concerned = |i: usize| inputs[i].is_float() && !is_statistic(op, i);
+        let mut dtypes = (0..inputs.len()).filter(|&i| concerned(i)).map(|i| inputs[i]);
         let first = dtypes.next()?;
         let widest = dtypes.fold(first, DType::promote);
         let target = match self.of(name) {
             _ if widest == DType::F64 => widest,
             Precision::Lower => lower,
             Precision::Full => DType::F32,
-            Precision::Input => inputs[subject(op)].dtype,
+            Precision::Input => inputs[subject(op)],
             Precision::Widest => widest,
         };
-        if (0..inputs.len()).all(|i| !concerned(i) || inputs[i].dtype == target) {
+        if (0..inputs.len()).all(|i| !concerned(i) || inputs[i] == target) {
             return None;
         }
-        Some((0..inputs.len()).map(|i| if concerned(i) { target } else { inputs[i].dtype }).collect())
+        Some((0..inputs.len()).map(|i| if concerned(i) { target } else { inputs[i] }).collect())
     }
 }
 

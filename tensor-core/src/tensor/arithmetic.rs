@@ -69,7 +69,7 @@ impl Tensor {
     fn filled_like(&self, value: Scalar, dtype: DType) -> Result<Tensor> {
         let fill = Fill { value, out: Meta::new(Shape::SCALAR, dtype) };
         let device = self.device().innermost();
-        crate::device::first("full", device.execute(&Op::Fill(fill), &[])?)?.expand(self.shape())
+        device.execute_first(&Op::Fill(fill), &[])?.expand(self.shape())
     }
 
     /// This tensor as a float tensor: integers and bools become `f32`.

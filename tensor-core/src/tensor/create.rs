@@ -1,6 +1,5 @@
 //! Tensors from numbers.
 
-use crate::device::first;
 use crate::op::{Arange, Distribution, Fill, Random};
 use crate::rng::{self, Key};
 use crate::{DType, Device, Error, IntoShape, Meta, Op, Result, Scalar, Tensor};
@@ -13,7 +12,7 @@ fn random(
     device: &Device,
 ) -> Result<Tensor> {
     let out = Meta::new(shape.into_shape()?, dtype);
-    first("random", device.execute(&Op::Random(Random { distribution, key, out }), &[])?)
+    device.execute_first(&Op::Random(Random { distribution, key, out }), &[])
 }
 
 impl Tensor {
@@ -36,7 +35,7 @@ impl Tensor {
         device: &Device,
     ) -> Result<Self> {
         let fill = Fill { value: value.into(), out: Meta::new(shape.into_shape()?, dtype) };
-        first("full", device.execute(&Op::Fill(fill), &[])?)
+        device.execute_first(&Op::Fill(fill), &[])
     }
 
     /// Zeros.
@@ -94,7 +93,7 @@ impl Tensor {
     pub fn arange(start: i64, end: i64, dtype: DType, device: &Device) -> Result<Self> {
         let n = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
         let out = Meta::new(n.into_shape()?, dtype);
-        first("arange", device.execute(&Op::Arange(Arange { start: start as f64, step: 1.0, out }), &[])?)
+        device.execute_first(&Op::Arange(Arange { start: start as f64, step: 1.0, out }), &[])
     }
 
     /// `n` evenly spaced numbers from `start` to `end`, both included.
@@ -114,7 +113,7 @@ impl Tensor {
         }
         let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
         let out = Meta::new(n.into_shape()?, dtype);
-        first("linspace", device.execute(&Op::Arange(Arange { start, step, out }), &[])?)
+        device.execute_first(&Op::Arange(Arange { start, step, out }), &[])
     }
 
     /// The identity matrix of size `n`.

@@ -8,7 +8,7 @@ use crate::device::Target;
 use crate::op::{BinaryOp, InPlaceOp, UnaryOp};
 use crate::shape::Axis;
 use crate::tensor::Operand;
-use crate::{Layout, Meta, Result, Scalar, Tensor};
+use crate::{Device, Layout, Meta, Result, Scalar, Storage, Tensor};
 
 impl InPlaceOp {
     /// Changes `targets`, each through the whole of its layout. A target whose buffer is shared, or that
@@ -22,70 +22,75 @@ impl InPlaceOp {
             target.make_unique()?;
         }
         let layouts: SmallVec<[Layout; 4]> = targets.iter().map(|t| t.layout).collect();
-        self.run_at(targets, &layouts, inputs)
+        let mut storages: SmallVec<[&mut Storage; 4]> = targets.iter_mut().map(|t| &mut t.storage).collect();
+        self.run_at(&mut storages, &layouts, inputs)
     }
 
-    /// [`InPlaceOp::run`] at positions of the targets' buffers given by layouts instead of their own. Shared
-    /// buffers are copied first.
+    /// [`InPlaceOp::run`] on storages, at positions given by layouts. Shared storages are copied first.
     ///
     /// # Errors
-    /// As [`InPlaceOp::run`], or a layout reaches beyond its buffer.
+    /// As [`InPlaceOp::run`], or a layout reaches beyond its storage.
     pub fn run_at_layouts(
         &self,
-        targets: &mut [&mut Tensor],
+        targets: &mut [&mut Storage],
         layouts: &[Layout],
         inputs: &[&Tensor],
     ) -> Result<()> {
         for (target, layout) in targets.iter_mut().zip(layouts) {
-            target.with_layout(*layout)?;
+            target.check(layout)?;
             if Arc::get_mut(&mut target.buffer).is_none() {
-                // Positions are the buffer's, so the whole of it is copied.
-                let shape = *target.shape();
-                **target = target.flat().copy()?;
-                if shape.numel() == target.len {
-                    **target = target.viewed(Layout::contiguous(shape));
-                }
+                // Positions are the storage's, so the whole of it is copied.
+                **target = target.flat().copy()?.storage;
             }
         }
         self.run_at(targets, layouts, inputs)
     }
 
-    /// Changes targets, whose buffers nobody else holds, at positions given by layouts.
-    fn run_at(&self, targets: &mut [&mut Tensor], layouts: &[Layout], inputs: &[&Tensor]) -> Result<()> {
+    /// Changes targets, which nobody else holds, at positions given by layouts.
+    fn run_at(&self, targets: &mut [&mut Storage], layouts: &[Layout], inputs: &[&Tensor]) -> Result<()> {
         let metas: SmallVec<[Meta; 4]> = targets.iter().zip(layouts).map(|(t, l)| l.meta(t.dtype)).collect();
         let sources: SmallVec<[Meta; 2]> = inputs.iter().map(|t| t.meta()).collect();
         self.check(&metas, &sources)?;
         let Some(device) = targets.first().map(|t| t.device.clone()) else {
             return Ok(());
         };
-        for target in targets.iter_mut() {
-            **target = on(self.name(), &device, target)?;
+        let elsewhere = |found: &Device| crate::Error::Device {
+            op: self.name(),
+            left: device.name(),
+            right: found.name(),
+        };
+        for target in targets.iter_mut().filter(|t| t.device != device) {
+            // The state of an optimizer is made on the device that computes.
+            **target = device.lift_storage(target)?.ok_or_else(|| elsewhere(&target.device))?;
         }
-        let lifted: SmallVec<[Tensor; 2]> =
-            inputs.iter().map(|t| on(self.name(), &device, t)).collect::<Result<_>>()?;
+        let lifted: SmallVec<[Tensor; 2]> = inputs
+            .iter()
+            .map(|t| device.lift(t)?.ok_or_else(|| elsewhere(t.device())))
+            .collect::<Result<_>>()?;
         let refs: SmallVec<[&Tensor; 2]> = lifted.iter().collect();
         let done = {
-            let mut views: SmallVec<[Target<'_>; 4]> = targets
-                .iter_mut()
-                .zip(layouts)
-                .map(|(t, l)| Target { buffer: &mut t.buffer, layout: *l, dtype: t.dtype })
-                .collect();
+            let mut views: SmallVec<[Target<'_>; 4]> =
+                targets.iter_mut().zip(layouts).map(|(t, l)| Target::new(t, *l)).collect();
             device.execute_in_place(self, &mut views, &refs)?
         };
         if done {
             return Ok(());
         }
         // The backend cannot: compute the new values, then write them.
-        let old: Vec<Tensor> = targets.iter().zip(layouts).map(|(t, l)| t.viewed(*l)).collect();
+        let old: Vec<Tensor> = targets
+            .iter()
+            .zip(layouts)
+            .map(|(t, l)| Tensor { storage: Storage::clone(t), layout: *l })
+            .collect();
         let new = self.decompose(&old, &lifted)?;
         drop(old);
         for ((target, layout), value) in targets.iter_mut().zip(layouts).zip(new) {
-            let mut view = [Target { buffer: &mut target.buffer, layout: *layout, dtype: target.dtype }];
+            let mut view = [Target::new(target, *layout)];
             if !device.execute_in_place(&InPlaceOp::Write, &mut view, &[&value])? {
                 return Err(crate::Error::Unsupported {
                     op: "write_",
                     backend: device.name(),
-                    operands: vec![layout.meta(value.dtype)],
+                    operands: vec![layout.meta(value.dtype())],
                 });
             }
         }
@@ -93,25 +98,17 @@ impl InPlaceOp {
     }
 }
 
-fn on(op: &'static str, device: &crate::Device, tensor: &Tensor) -> Result<Tensor> {
-    device.lift(tensor)?.ok_or_else(|| crate::Error::Device {
-        op,
-        left: device.name(),
-        right: tensor.device.name(),
-    })
-}
-
 impl Tensor {
     /// Makes this tensor the only holder of a buffer in which no element repeats.
     fn make_unique(&mut self) -> Result<()> {
-        if Arc::get_mut(&mut self.buffer).is_none() || !self.layout.is_injective() {
+        if Arc::get_mut(&mut self.storage.buffer).is_none() || !self.layout.is_injective() {
             *self = self.copy()?;
         }
         Ok(())
     }
 
     fn binary_assign(&mut self, op: BinaryOp, other: &Tensor) -> Result<()> {
-        let other = other.cast(self.dtype)?.expand(self.shape())?;
+        let other = other.cast(self.dtype())?.expand(self.shape())?;
         self.promote_device(&other)?;
         InPlaceOp::Binary(op).run(&mut [self], &[&other])
     }
@@ -119,8 +116,8 @@ impl Tensor {
     /// Moves this tensor to the other's device if that is built around this one's: a plain tensor that takes
     /// part in a tracked computation becomes tracked.
     fn promote_device(&mut self, other: &Tensor) -> Result<()> {
-        if let Some(device) = self.device.common(&other.device)
-            && *device != self.device
+        if let Some(device) = self.device().common(other.device())
+            && device != self.device()
             && let Some(lifted) = device.clone().lift(self)?
         {
             *self = lifted;
@@ -195,7 +192,7 @@ impl Tensor {
     /// # Errors
     /// Shapes do not broadcast to this one's.
     pub fn assign(&mut self, source: &Tensor) -> Result<()> {
-        let source = source.cast(self.dtype)?.expand(self.shape())?;
+        let source = source.cast(self.dtype())?.expand(self.shape())?;
         self.promote_device(&source)?;
         InPlaceOp::Write.run(&mut [self], &[&source])
     }
@@ -253,13 +250,13 @@ impl Tensor {
         self.promote_device(source)?;
         self.make_unique()?;
         let layout = view(&self.layout)?;
-        if layout.span().end > self.len || (op == InPlaceOp::Write && !layout.is_injective()) {
+        if layout.span().end > self.storage.len || (op == InPlaceOp::Write && !layout.is_injective()) {
             return Err(crate::Error::argument(
                 op.name(),
                 "the view leaves the tensor or names an element twice",
             ));
         }
-        let source = source.cast(self.dtype)?.expand(layout.shape())?;
-        op.run_at(&mut [self], &[layout], &[&source])
+        let source = source.cast(self.dtype())?.expand(layout.shape())?;
+        op.run_at(&mut [&mut self.storage], &[layout], &[&source])
     }
 }

@@ -14,8 +14,9 @@ pub use arithmetic::Operand;
 pub use nn::{AttentionOptions, ConvOptions, PoolOptions};
 pub use shape::ReshapeDims;
 
-use crate::device::Erased;
-use crate::{DType, Device, Error, HostArray, HostElement, IntoShape, Layout, Meta, Op, Result, Shape};
+use crate::{
+    DType, Device, Error, HostArray, HostElement, IntoShape, Layout, Meta, Op, Result, Shape, Storage, View,
+};
 
 /// An n-dimensional array on a device. Cloning is cheap: clones share the buffer, and changing one in place
 /// copies first if the other still needs it, so a tensor behaves as a value.
@@ -59,12 +60,9 @@ use crate::{DType, Device, Error, HostArray, HostElement, IntoShape, Layout, Met
 /// ```
 #[derive(Clone)]
 pub struct Tensor {
-    pub(crate) buffer: Erased,
+    pub(crate) storage: Storage,
+    /// Which of the storage's elements, in which order.
     pub(crate) layout: Layout,
-    /// Elements in the buffer, which the layout may reach only some of.
-    pub(crate) len: usize,
-    pub(crate) dtype: DType,
-    pub(crate) device: Device,
 }
 
 impl Tensor {
@@ -136,19 +134,19 @@ impl Tensor {
     /// The element type.
     #[inline]
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.storage.dtype
     }
 
     /// The device the tensor lives on.
     #[inline]
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.storage.device
     }
 
     /// Shape and dtype.
     #[inline]
     pub fn meta(&self) -> Meta {
-        self.layout.meta(self.dtype)
+        self.layout.meta(self.storage.dtype)
     }
 
     /// How the buffer is read.
@@ -160,22 +158,42 @@ impl Tensor {
     /// The number of elements in the underlying buffer.
     #[inline]
     pub fn buffer_len(&self) -> usize {
-        self.len
+        self.storage.len
+    }
+
+    /// The buffer, without the way this tensor reads it.
+    #[inline]
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The tensor as an operand.
+    #[inline]
+    pub(crate) fn view(&self) -> View<'_, Storage> {
+        self.storage.view(&self.layout)
+    }
+
+    /// The storage, if the tensor is the whole of it in row-major order; that of a copy otherwise.
+    ///
+    /// # Errors
+    /// Memory runs out.
+    pub fn into_whole(self) -> Result<Storage> {
+        if self.layout.covers(self.storage.len) { Ok(self.storage) } else { Ok(self.copy()?.storage) }
     }
 
     /// Whether this is the only tensor that holds its buffer: in-place ops will not copy.
     pub fn is_unique(&self) -> bool {
-        std::sync::Arc::strong_count(&self.buffer) == 1
+        std::sync::Arc::strong_count(&self.storage.buffer) == 1
     }
 
     /// The buffer as the type of its backend, for backends that are built around other devices.
     pub fn buffer<B: 'static>(&self) -> Option<&B> {
-        self.buffer.downcast_ref()
+        self.storage.buffer.downcast_ref()
     }
 
     /// Changes the buffer as the type of its backend, if nobody else holds it.
     pub fn buffer_mut<B: 'static>(&mut self) -> Option<&mut B> {
-        std::sync::Arc::get_mut(&mut self.buffer)?.downcast_mut()
+        std::sync::Arc::get_mut(&mut self.storage.buffer)?.downcast_mut()
     }
 
     /// The same buffer read through another layout.
@@ -183,25 +201,18 @@ impl Tensor {
     /// # Errors
     /// The layout reaches beyond the buffer.
     pub fn with_layout(&self, layout: Layout) -> Result<Tensor> {
-        let span = layout.span();
-        if span.end > self.len {
-            return Err(Error::argument(
-                "with_layout",
-                format!("layout reaches position {} of a buffer of {}", span.end, self.len),
-            ));
-        }
-        Ok(self.viewed(layout))
+        self.storage.tensor(layout)
     }
 
     /// The whole buffer as a vector.
     pub fn flat(&self) -> Tensor {
-        self.viewed(Layout::contiguous(Shape::trusted(&[self.len])))
+        self.storage.flat()
     }
 
     /// The same buffer read through a layout that was derived from this tensor's.
     pub(crate) fn viewed(&self, layout: Layout) -> Tensor {
-        debug_assert!(layout.span().end <= self.len);
-        Tensor { layout, ..self.clone() }
+        debug_assert!(layout.span().end <= self.storage.len);
+        Tensor { storage: self.storage.clone(), layout }
     }
 
     /// This tensor, contiguous: itself if its elements are in row-major order without gaps, a copy otherwise.
@@ -243,7 +254,7 @@ impl Tensor {
     /// # Errors
     /// Memory runs out.
     pub fn cast(&self, dtype: DType) -> Result<Tensor> {
-        if dtype == self.dtype { Ok(self.clone()) } else { Op::Cast(dtype).run1(&[self]) }
+        if dtype == self.dtype() { Ok(self.clone()) } else { Op::Cast(dtype).run1(&[self]) }
     }
 
     /// The tensor on another device; itself if it is there already, or on a device built around it. What
@@ -255,7 +266,7 @@ impl Tensor {
         if let Some(tensor) = device.lift(self)? {
             return Ok(tensor);
         }
-        match self.device.transfer(self, device)? {
+        match self.device().transfer(self, device)? {
             Some(tensor) => Ok(tensor),
             None => device.upload(&self.to_host()?),
         }
@@ -279,7 +290,7 @@ impl Tensor {
     /// # Errors
     /// The backend refuses.
     pub fn released(&self) -> Result<Option<Tensor>> {
-        self.device.inner().is_some().then(|| self.device.release(self)).transpose()
+        self.device().inner().is_some().then(|| self.device().release(self)).transpose()
     }
 
     /// The elements in host memory.
@@ -287,7 +298,7 @@ impl Tensor {
     /// # Errors
     /// The device fails.
     pub fn to_host(&self) -> Result<HostArray> {
-        self.device.download(self)
+        self.device().download(self)
     }
 
     /// The elements in row-major order, converted to `T` if the dtype differs.

@@ -124,15 +124,15 @@ impl Tensor {
     /// # Errors
     /// Shapes do not fit, or devices do not meet.
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
-        let (a, b) =
-            if self.device.common(&other.device).is_some_and(|device| {
-                device.operand_dtypes(&Op::MatMul, &[self.meta(), other.meta()]).is_some()
-            }) {
-                (self.clone(), other.clone()) // the device casts
-            } else {
-                let dtype = self.dtype().promote(other.dtype());
-                (self.cast(dtype)?, other.cast(dtype)?)
-            };
+        let dtypes = [self.dtype(), other.dtype()];
+        let chosen =
+            self.device().common(other.device()).and_then(|d| d.operand_dtypes(&Op::MatMul, &dtypes));
+        let (a, b) = if chosen.is_some() {
+            (self.clone(), other.clone()) // the device casts
+        } else {
+            let dtype = self.dtype().promote(other.dtype());
+            (self.cast(dtype)?, other.cast(dtype)?)
+        };
         if a.rank() == 0 || b.rank() == 0 {
             return Err(Error::shape("matmul", &metas(&[self, other]), "operands need at least one axis"));
         }
@@ -204,7 +204,10 @@ impl Tensor {
         bias: Option<&Tensor>,
         eps: f64,
     ) -> Result<Tensor> {
-        crate::device::first("norm", self.normalize(kind, weight, bias, eps)?)
+        self.normalize(kind, weight, bias, eps)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::argument("norm", "the op has no output"))
     }
 
     /// Layer normalization over the last `dims` axes (Ba et al., arXiv:1607.06450).

@@ -28,7 +28,7 @@ impl Tensor {
     /// The dtype in which the device gives sums: this tensor's own, unless the device is of another mind.
     fn sums_in(&self, axes: AxisSet) -> DType {
         let sum = Op::Reduce(Reduce { kind: ReduceKind::Sum, axes });
-        let dtypes = self.device().operand_dtypes(&sum, &[self.meta()]);
+        let dtypes = self.device().operand_dtypes(&sum, &[self.dtype()]);
         dtypes.and_then(|d| d.first().copied()).unwrap_or(self.dtype())
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use gradus_tensor_core::{Device, Error, HostArray, InPlaceOp, Layout, Meta, Op, Result, Tensor, Tensors};
+use gradus_tensor_core::{
+    Device, Error, HostArray, InPlaceOp, Layout, Meta, Op, Result, Storage, Tensor, Tensors,
+};
 
 use super::{Decorated, Decorator};
 use crate::conformance::{Tolerance, compare};
@@ -89,12 +91,13 @@ impl Decorator for Compared {
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
-        targets: &mut [&mut Tensor],
+        targets: &mut [&mut Storage],
         layouts: &[Layout],
         inputs: &[&Tensor],
     ) -> Result<()> {
         // Whole buffers are compared, so that a write beside the view shows.
-        let mut trusted: Vec<Tensor> = targets.iter().map(|x| self.trusted(x)).collect::<Result<_>>()?;
+        let mut trusted: Vec<Storage> =
+            targets.iter().map(|x| self.trusted(&x.flat())?.into_whole()).collect::<Result<_>>()?;
         let sources: Vec<Tensor> = inputs.iter().map(|x| self.trusted(x)).collect::<Result<_>>()?;
         op.run_at_layouts(targets, layouts, inputs)?;
         op.run_at_layouts(
@@ -103,9 +106,12 @@ impl Decorator for Compared {
             &sources.iter().collect::<Vec<_>>(),
         )?;
         let views: Vec<Tensor> =
-            targets.iter().zip(layouts).map(|(t, layout)| t.with_layout(*layout)).collect::<Result<_>>()?;
+            targets.iter().zip(layouts).map(|(t, layout)| t.tensor(*layout)).collect::<Result<_>>()?;
         let operands: Vec<&Tensor> = views.iter().chain(inputs.iter().copied()).collect();
-        let got = hosts(targets.iter().map(|t| &**t))?;
-        self.compare(format!("{} {op:?}", op.name()), &operands, &got, &hosts(&trusted)?)
+        let hosts = |all: &mut dyn Iterator<Item = &Storage>| -> Result<Vec<HostArray>> {
+            all.map(|s| s.flat().to_host()).collect()
+        };
+        let got = hosts(&mut targets.iter().map(|t| &**t))?;
+        self.compare(format!("{} {op:?}", op.name()), &operands, &got, &hosts(&mut trusted.iter())?)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gradus_tensor_core::{Device, HostArray, InPlaceOp, Layout, Op, Result, Tensor, Tensors};
+use gradus_tensor_core::{Device, HostArray, InPlaceOp, Layout, Op, Result, Storage, Tensor, Tensors};
 
 use super::{Decorated, Decorator};
 
@@ -66,7 +66,7 @@ impl Decorator for Counting {
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
-        targets: &mut [&mut Tensor],
+        targets: &mut [&mut Storage],
         layouts: &[Layout],
         inputs: &[&Tensor],
     ) -> Result<()> {

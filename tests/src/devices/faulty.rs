@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gradus_tensor_core::{Device, Error, HostArray, InPlaceOp, Layout, Op, Result, Tensor, Tensors};
+use gradus_tensor_core::{Device, Error, HostArray, InPlaceOp, Layout, Op, Result, Storage, Tensor, Tensors};
 
 use super::{Decorated, Decorator};
 
@@ -80,7 +80,7 @@ impl Decorator for Faulty {
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
-        targets: &mut [&mut Tensor],
+        targets: &mut [&mut Storage],
         layouts: &[Layout],
         inputs: &[&Tensor],
     ) -> Result<()> {

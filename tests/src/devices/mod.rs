@@ -26,7 +26,7 @@ use std::fmt::Debug;
 
 use gradus_tensor_core::{
     Backend, Buffers, Device, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
-    Tensor, Tensors, View, ViewMut,
+    Storage, Tensor, Tensors, View, ViewMut,
 };
 
 pub use compared::{Compared, Difference};
@@ -69,7 +69,7 @@ pub trait Decorator: Debug + Send + Sync + 'static {
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
-        targets: &mut [&mut Tensor],
+        targets: &mut [&mut Storage],
         layouts: &[Layout],
         inputs: &[&Tensor],
     ) -> Result<()> {
@@ -91,43 +91,46 @@ impl<D: Decorator> Decorated<D> {
     }
 }
 
-/// The inner tensor that a view reads. Buffers are inner tensors, each a whole buffer as a vector.
-fn inside(view: &View<'_, Tensor>) -> Result<Tensor> {
-    view.buffer.with_layout(*view.layout)
+/// The inner tensor that a view reads. Buffers are storages of the inner device.
+fn inside(view: &View<'_, Storage>) -> Result<Tensor> {
+    view.buffer.tensor(*view.layout)
 }
 
 impl<D: Decorator> Backend for Decorated<D> {
-    type Buffer = Tensor;
+    type Buffer = Storage;
 
     fn name(&self) -> String {
         format!("{}({})", self.decorator.name(), self.inner.name())
     }
 
-    fn upload(&self, host: &HostArray) -> Result<Tensor> {
-        Ok(self.decorator.upload(&self.inner, host)?.flat())
+    fn upload(&self, host: &HostArray) -> Result<Storage> {
+        self.decorator.upload(&self.inner, host)?.into_whole()
     }
 
-    fn download(&self, from: View<'_, Tensor>) -> Result<HostArray> {
+    fn download(&self, from: View<'_, Storage>) -> Result<HostArray> {
         self.decorator.download(&inside(&from)?)
     }
 
-    fn execute(&self, op: &Op, inputs: &[View<'_, Tensor>], _: &[Meta]) -> Result<Outcome<Buffers<Tensor>>> {
+    fn execute(
+        &self,
+        op: &Op,
+        inputs: &[View<'_, Storage>],
+        _: &[Meta],
+    ) -> Result<Outcome<Buffers<Storage>>> {
         let inputs: Vec<Tensor> = inputs.iter().map(inside).collect::<Result<_>>()?;
         let outputs = self.decorator.execute(&self.inner, op, &inputs.iter().collect::<Vec<_>>())?;
-        let whole =
-            |y: &Tensor| if y.layout().covers(y.buffer_len()) { Ok(y.flat()) } else { Ok(y.copy()?.flat()) };
-        Ok(Outcome::Done(outputs.iter().map(whole).collect::<Result<_>>()?))
+        Ok(Outcome::Done(outputs.into_iter().map(Tensor::into_whole).collect::<Result<_>>()?))
     }
 
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
-        targets: &mut [ViewMut<'_, Tensor>],
-        inputs: &[View<'_, Tensor>],
+        targets: &mut [ViewMut<'_, Storage>],
+        inputs: &[View<'_, Storage>],
     ) -> Result<Outcome<()>> {
         let inputs: Vec<Tensor> = inputs.iter().map(inside).collect::<Result<_>>()?;
         let layouts: Vec<Layout> = targets.iter().map(|t| *t.layout).collect();
-        let mut buffers: Vec<&mut Tensor> = targets.iter_mut().map(|t| &mut *t.buffer).collect();
+        let mut buffers: Vec<&mut Storage> = targets.iter_mut().map(|t| &mut *t.buffer).collect();
         self.decorator.execute_in_place(op, &mut buffers, &layouts, &inputs.iter().collect::<Vec<_>>())?;
         Ok(Outcome::Done(()))
     }
@@ -144,16 +147,16 @@ impl<D: Decorator> Backend for Decorated<D> {
         Some(&self.inner)
     }
 
-    fn adopt(&self, tensor: Tensor) -> Result<Tensor> {
-        match tensor.device() == &self.inner {
-            true => Ok(tensor.flat()),
+    fn adopt(&self, storage: Storage) -> Result<Storage> {
+        match storage.device() == &self.inner {
+            true => Ok(storage),
             false => {
-                Err(Error::Device { op: "adopt", left: Backend::name(self), right: tensor.device().name() })
+                Err(Error::Device { op: "adopt", left: Backend::name(self), right: storage.device().name() })
             }
         }
     }
 
-    fn release(&self, tensor: View<'_, Tensor>) -> Result<Tensor> {
+    fn release(&self, tensor: View<'_, Storage>) -> Result<Tensor> {
         inside(&tensor)
     }
 }
