@@ -3,19 +3,18 @@
 mod args;
 mod doctor;
 mod models;
+mod options;
 mod report;
 mod train;
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Arguments, Command};
 
 /// Runs the command that the arguments name. An error is one line on standard error and exit code 1.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are answers, not errors.
@@ -25,9 +24,9 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Some(Command::Train(options)) => train::run(&options),
+        Some(Command::Train(options)) => train::run(options),
         Some(Command::Doctor) => doctor::run(),
-        None => train::run(&args::TrainOptions::default()),
+        None => train::run(args::TrainOptions::default()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,10 +12,12 @@ use gradus::nn::Module;
 use gradus::optim::{Adam, AdamW, Group, OneCycle, Optimizer, Sgd};
 use gradus::prelude::*;
 use gradus::rng;
+use gradus::train::progress::Progress;
 use gradus::train::trainer::{EarlyStopping, EpochTable, Goal, Outcome, Report};
 use gradus::train::{Trainer, interrupt};
 
 use super::args::{DeviceName, OptimizerName, TrainOptions};
+use super::options::{Keep, anywhere, resumed};
 use super::{models, report};
 
 /// Pixel statistics of Fashion-MNIST's training images, of 0..=1.
@@ -24,21 +26,21 @@ const STD: f32 = 0.353;
 /// Images per step of evaluation, where no gradients need memory.
 const EVALUATION_BATCH: usize = 250;
 
-pub fn run(options: &TrainOptions) -> Result<(), Box<dyn Error>> {
+pub fn run(mut options: TrainOptions) -> Result<(), Box<dyn Error>> {
+    options.data = anywhere(&options.data)?;
+    let resume = options.resume.clone();
+    if let Some(dir) = &resume {
+        options = resumed(dir, &options)?;
+    }
+    let options = &options;
     let device = match (options.device, options.threads) {
         (DeviceName::Cpu, None) => Cpu::device(),
         (DeviceName::Cpu, Some(threads)) => Cpu::builder().threads(threads).build()?,
     };
     let data = load(&options.data)?;
-    let (dir, resume) = match (&options.resume, &options.output) {
-        (Some(dir), _) if !dir.join("checkpoints").is_dir() => {
-            return Err(
-                format!("{} is not the directory of a run: it has no checkpoints", dir.display()).into()
-            );
-        }
-        (Some(dir), _) => (dir.clone(), true),
-        (None, Some(dir)) => (dir.clone(), false),
-        (None, None) => (new_run(Path::new("runs"), &format!("{:?}", options.model).to_lowercase())?, false),
+    let dir = match (&resume, &options.output) {
+        (Some(dir), _) | (None, Some(dir)) => dir.clone(),
+        (None, None) => new_run(Path::new("runs"), &format!("{:?}", options.model).to_lowercase())?,
     };
 
     rng::manual_seed(options.seed);
@@ -51,7 +53,7 @@ pub fn run(options: &TrainOptions) -> Result<(), Box<dyn Error>> {
         data.train.len(),
         data.test.len()
     );
-    let finished = fit(options, model, data.clone(), &device, &dir, resume)?;
+    let finished = fit(options, model, data.clone(), &device, &dir, resume.is_some())?;
     summary(&finished, &dir, data, &device)
 }
 
@@ -125,6 +127,7 @@ fn fit(
         .validation_name("test")
         .monitor("test_accuracy", Goal::Max)
         .callback(EpochTable::stdout())
+        .progress(Progress::auto())
         .run_dir(dir)
         .resume(resume)
         .stop_flag(&interrupt::install()?);
@@ -137,6 +140,9 @@ fn fit(
             builder.optimizer(AdamW::new(lr).weight_decay(0.02).group(Group::vectors().weight_decay(0.0)))
         }
     };
+    if !resume {
+        builder = builder.callback(Keep(TrainOptions { lr: Some(lr), ..options.clone() }));
+    }
     if options.patience > 0 {
         builder = builder.early_stopping(EarlyStopping::patience(options.patience).restore_best());
     }
@@ -160,7 +166,7 @@ fn summary(
     let report = &finished.report;
     match report.outcome {
         Outcome::Interrupted => println!(
-            "stopped after {} steps; go on with the same options and --resume {} instead of --output",
+            "stopped after {} steps; to go on: gradus train --resume {}",
             report.steps,
             dir.display()
         ),
