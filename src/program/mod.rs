@@ -1,5 +1,13 @@
 //! `gradus train` and `gradus doctor`. Without arguments: the main job on the data that is compiled in.
 
+/// `println!`, except that it is no error if nobody reads: a run is done although its output was cut by `head`.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod args;
 mod doctor;
 mod models;
@@ -8,6 +16,7 @@ mod report;
 mod train;
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
@@ -31,7 +40,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gradus: {}", chain(&*error));
+            let _ = writeln!(std::io::stderr(), "gradus: {}", chain(&*error));
             ExitCode::FAILURE
         }
     }

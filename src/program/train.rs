@@ -45,7 +45,7 @@ pub fn run(mut options: TrainOptions) -> Result<(), Box<dyn Error>> {
 
     rng::manual_seed(options.seed);
     let model = models::build(options.model, &device)?;
-    println!(
+    say!(
         "{:?} with {} parameters on {}; {} training and {} test images",
         options.model,
         model.num_parameters(),
@@ -165,16 +165,14 @@ fn summary(
 ) -> Result<(), Box<dyn Error>> {
     let report = &finished.report;
     match report.outcome {
-        Outcome::Interrupted => println!(
-            "stopped after {} steps; to go on: gradus train --resume {}",
-            report.steps,
-            dir.display()
-        ),
-        Outcome::EarlyStopped => println!("stopped early: the test accuracy no longer improves"),
+        Outcome::Interrupted => {
+            say!("stopped after {} steps; to go on: gradus train --resume {}", report.steps, dir.display())
+        }
+        Outcome::EarlyStopped => say!("stopped early: the test accuracy no longer improves"),
         _ => {}
     }
     if let Some(best) = report.best {
-        println!("best test accuracy {:.2} % in epoch {}", 100.0 * best.value, best.epoch);
+        say!("best test accuracy {:.2} % in epoch {}", 100.0 * best.value, best.epoch);
     }
     let mut files = vec![("metrics", "metrics.csv".to_owned()), ("TensorBoard", "tensorboard/".to_owned())];
     if let Some(checkpoint) = &report.checkpoint {
@@ -192,9 +190,9 @@ fn summary(
         sheet.save(dir.join("mistakes.png"))?;
         files.push(("mistakes", format!("mistakes.png (of {wrong} misclassified test images)")));
     }
-    println!("the run is in {}:", dir.display());
+    say!("the run is in {}:", dir.display());
     for (what, file) in files {
-        println!("  {what:<12} {file}");
+        say!("  {what:<12} {file}");
     }
     Ok(())
 }
