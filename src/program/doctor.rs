@@ -25,9 +25,12 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     say!("features    {}", names.join(", "));
     match gradus::data::fashion_mnist::load(gradus::data::fashion_mnist::SYSTEM_DIR) {
         Ok(data) => say!("data        embedded Fashion-MNIST; all {} images installed", images(&data)),
-        Err(_) => say!(
+        Err(gradus::data::Error::Missing { .. }) => say!(
             "data        embedded Fashion-MNIST; the full set is not installed (apt-get install dataset-fashion-mnist)"
         ),
+        Err(damaged) => {
+            say!("data        embedded Fashion-MNIST; the installed set cannot be read: {damaged}")
+        }
     }
     say!("self-test   {}", self_test(&device)?);
     Ok(())
