@@ -14,8 +14,11 @@ use gradus_testkit::{Options, Reference, gradcheck};
 
 const F: DType = DType::F64;
 
-/// Every layer, with the shape of an input that it takes.
-fn layers(device: &Device) -> Result<Vec<(&'static str, Box<dyn Module>, Vec<usize>)>> {
+/// A layer, with its name and the shape of an input that it takes.
+type Case = (&'static str, Box<dyn Module>, Vec<usize>);
+
+/// Every layer.
+fn layers(device: &Device) -> Result<Vec<Case>> {
     rng::manual_seed(8);
     let image = || vec![2, 4, 5, 6];
     let rows = || vec![3, 4];
