@@ -68,6 +68,28 @@ fn an_epoch_holds_every_sample_once() {
     assert!(drawn.into_iter().map(|(index, _)| index).eq(0..100));
 }
 
+/// Workers do not have parts of the data set of their own: its first and its last samples meet in a batch.
+#[test]
+fn each_epoch_mixes_samples_of_the_whole_data_set() {
+    let quarters = |epoch| -> Vec<Vec<usize>> {
+        let all = batches(numbers(400).batch_size(100).shuffle().seed(5).workers(4), epoch);
+        all.into_iter().map(|batch| batch.into_iter().map(|(index, _)| index).collect()).collect()
+    };
+    let mut before = quarters(0);
+    for epoch in 1..4 {
+        let now = quarters(epoch);
+        for (now, before) in now.iter().zip(&before) {
+            for part in 0..4 {
+                let from_part = now.iter().filter(|&&index| index / 100 == part).count();
+                assert!((10..40).contains(&from_part), "{from_part} of 100 come from part {part}");
+            }
+            let again = now.iter().filter(|index| before.contains(index)).count();
+            assert!((10..40).contains(&again), "{again} of 100 were in this batch before");
+        }
+        before = now;
+    }
+}
+
 #[test]
 fn augmentation_changes_with_epoch_and_seed_but_not_with_batch_size_or_order() {
     let sorted = |builder: DataLoaderBuilder<Numbers>, epoch| {

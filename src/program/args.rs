@@ -1,8 +1,11 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// Trains neural networks.
 ///
@@ -15,6 +18,21 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
+impl Arguments {
+    /// Reads a command line, whose first word is the program's name.
+    pub fn read<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words)?;
+        let mut arguments = Self::from_arg_matches(&matches)?;
+        if let (Some(Command::Train(options)), Some(given)) =
+            (&mut arguments.command, matches.subcommand_matches("train"))
+        {
+            let is_given = |id: &&clap::Id| given.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+            options.explicit = given.ids().filter(is_given).map(|id| id.to_string()).collect();
+        }
+        Ok(arguments)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a model on images.
@@ -23,7 +41,9 @@ pub enum Command {
     Doctor,
 }
 
-#[derive(Clone, Debug, Args)]
+/// The names of its fields are those of the options, in the run's directory too.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TrainOptions {
     /// Which network.
     #[arg(long, value_enum, default_value_t = Model::Cnn)]
@@ -65,12 +85,18 @@ pub struct TrainOptions {
     /// Epochs without a better accuracy after which to stop; 0 never stops early.
     #[arg(long, default_value_t = 0)]
     pub patience: u64,
-    /// Go on with the run in this directory, from its newest checkpoint.
+    /// Go on with the run in this directory, with its options and from its newest checkpoint.
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    #[serde(skip)]
     pub resume: Option<PathBuf>,
     /// Where to put the run's directory's contents [default: a new directory under runs/].
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     pub output: Option<PathBuf>,
+    /// The names of the options that were given, and not taken from the defaults.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub explicit: Vec<String>,
 }
 
 impl Default for TrainOptions {
@@ -85,7 +111,8 @@ impl Default for TrainOptions {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Model {
     /// Three convolutions with batch normalization.
     Cnn,
@@ -95,7 +122,8 @@ pub enum Model {
     Resnet18,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OptimizerName {
     /// Stochastic gradient descent with Nesterov momentum 0.9.
     Sgd,
@@ -105,7 +133,8 @@ pub enum OptimizerName {
     Adamw,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single precision.
     F32,
@@ -115,7 +144,8 @@ pub enum Precision {
     F16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeviceName {
     /// The CPU.
     Cpu,
@@ -143,7 +173,7 @@ mod tests {
 
     #[test]
     fn no_arguments_mean_the_defaults_of_train() {
-        let Some(Command::Train(options)) = Arguments::parse_from(["gradus", "train"]).command else {
+        let Some(Command::Train(options)) = Arguments::read(["gradus", "train"]).unwrap().command else {
             panic!("train is a command");
         };
         assert_eq!(format!("{options:?}"), format!("{:?}", TrainOptions::default()));

@@ -8,14 +8,14 @@ use gradus::prelude::*;
 use gradus::{Shape, rng};
 
 pub fn run() -> Result<(), Box<dyn Error>> {
-    println!("gradus {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
+    say!("gradus {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
     let device = Cpu::device();
-    println!("devices     {}", device.name());
-    println!("cpu         {}", Cpu::features());
+    say!("devices     {}", device.name());
+    say!("cpu         {}", Cpu::features());
     if let Ok(cap) = std::env::var("GRADUS_CPU_LEVEL") {
-        println!("            capped by GRADUS_CPU_LEVEL={cap}");
+        say!("            capped by GRADUS_CPU_LEVEL={cap}");
     }
-    println!("build       {}", if cfg!(debug_assertions) { "debug: slow; use --release" } else { "release" });
+    say!("build       {}", if cfg!(debug_assertions) { "debug: slow; use --release" } else { "release" });
     let compiled = [
         ("cpu", cfg!(feature = "cpu")),
         ("data", cfg!(feature = "data")),
@@ -24,17 +24,20 @@ pub fn run() -> Result<(), Box<dyn Error>> {
         ("npy", cfg!(feature = "npy")),
     ];
     let names: Vec<&str> = compiled.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
-    println!("features    {}", names.join(", "));
+    say!("features    {}", names.join(", "));
     match gradus::data::fashion_mnist::load(gradus::data::fashion_mnist::SYSTEM_DIR) {
-        Ok(data) => println!("data        embedded Fashion-MNIST; all {} images installed", images(&data)),
-        Err(_) => println!(
+        Ok(data) => say!("data        embedded Fashion-MNIST; all {} images installed", images(&data)),
+        Err(gradus::data::Error::Missing { .. }) => say!(
             "data        embedded Fashion-MNIST; the full set is not installed (apt-get install dataset-fashion-mnist)"
         ),
+        Err(damaged) => {
+            say!("data        embedded Fashion-MNIST; the installed set cannot be read: {damaged}")
+        }
     }
-    println!("self-test   {}", self_test(&device)?);
-    println!("autocast    {}", half_precision(&device)?);
-    println!("            what it reads operands in (`lower` is its dtype):");
-    Policy::default().to_string().lines().for_each(|line| println!("            {line}"));
+    say!("self-test   {}", self_test(&device)?);
+    say!("autocast    {}", half_precision(&device)?);
+    say!("            what it reads operands in (`lower` is its dtype):");
+    Policy::default().to_string().lines().for_each(|line| say!("            {line}"));
     Ok(())
 }
 

@@ -1,21 +1,29 @@
 //! `gradus train` and `gradus doctor`. Without arguments: the main job on the data that is compiled in.
 
+/// `println!`, except that it is no error if nobody reads: a run is done although its output was cut by `head`.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod args;
 mod doctor;
 mod models;
+mod options;
 mod report;
 mod train;
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use args::{Arguments, Command};
 
 /// Runs the command that the arguments name. An error is one line on standard error and exit code 1.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are answers, not errors.
@@ -25,14 +33,14 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Some(Command::Train(options)) => train::run(&options),
+        Some(Command::Train(options)) => train::run(options),
         Some(Command::Doctor) => doctor::run(),
-        None => train::run(&args::TrainOptions::default()),
+        None => train::run(args::TrainOptions::default()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gradus: {}", chain(&*error));
+            let _ = writeln!(std::io::stderr(), "gradus: {}", chain(&*error));
             ExitCode::FAILURE
         }
     }

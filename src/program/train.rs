@@ -12,10 +12,12 @@ use gradus::nn::Module;
 use gradus::optim::{Adam, AdamW, Group, OneCycle, Optimizer, Sgd};
 use gradus::prelude::*;
 use gradus::rng;
+use gradus::train::progress::Progress;
 use gradus::train::trainer::{EarlyStopping, EpochTable, Goal, Outcome, Report};
 use gradus::train::{Trainer, interrupt};
 
 use super::args::{DeviceName, OptimizerName, Precision, TrainOptions};
+use super::options::{Keep, anywhere, resumed};
 use super::{models, report};
 
 /// Pixel statistics of Fashion-MNIST's training images, of 0..=1.
@@ -24,26 +26,26 @@ const STD: f32 = 0.353;
 /// Images per step of evaluation, where no gradients need memory.
 const EVALUATION_BATCH: usize = 250;
 
-pub fn run(options: &TrainOptions) -> Result<(), Box<dyn Error>> {
+pub fn run(mut options: TrainOptions) -> Result<(), Box<dyn Error>> {
+    options.data = anywhere(&options.data)?;
+    let resume = options.resume.clone();
+    if let Some(dir) = &resume {
+        options = resumed(dir, &options)?;
+    }
+    let options = &options;
     let device = match (options.device, options.threads) {
         (DeviceName::Cpu, None) => Cpu::device(),
         (DeviceName::Cpu, Some(threads)) => Cpu::builder().threads(threads).build()?,
     };
     let data = load(&options.data)?;
-    let (dir, resume) = match (&options.resume, &options.output) {
-        (Some(dir), _) if !dir.join("checkpoints").is_dir() => {
-            return Err(
-                format!("{} is not the directory of a run: it has no checkpoints", dir.display()).into()
-            );
-        }
-        (Some(dir), _) => (dir.clone(), true),
-        (None, Some(dir)) => (dir.clone(), false),
-        (None, None) => (new_run(Path::new("runs"), &format!("{:?}", options.model).to_lowercase())?, false),
+    let dir = match (&resume, &options.output) {
+        (Some(dir), _) | (None, Some(dir)) => dir.clone(),
+        (None, None) => new_run(Path::new("runs"), &format!("{:?}", options.model).to_lowercase())?,
     };
 
     rng::manual_seed(options.seed);
     let model = models::build(options.model, &device)?;
-    println!(
+    say!(
         "{:?} with {} parameters on {}; {} training and {} test images",
         options.model,
         model.num_parameters(),
@@ -51,7 +53,7 @@ pub fn run(options: &TrainOptions) -> Result<(), Box<dyn Error>> {
         data.train.len(),
         data.test.len()
     );
-    let finished = fit(options, model, data.clone(), &device, &dir, resume)?;
+    let finished = fit(options, model, data.clone(), &device, &dir, resume.is_some())?;
     summary(&finished, &dir, data, &device)
 }
 
@@ -125,6 +127,7 @@ fn fit(
         .validation_name("test")
         .monitor("test_accuracy", Goal::Max)
         .callback(EpochTable::stdout())
+        .progress(Progress::auto())
         .run_dir(dir)
         .resume(resume)
         .stop_flag(&interrupt::install()?);
@@ -142,6 +145,9 @@ fn fit(
         Precision::Bf16 => builder.autocast(DType::BF16),
         Precision::F16 => builder.autocast(DType::F16),
     };
+    if !resume {
+        builder = builder.callback(Keep(TrainOptions { lr: Some(lr), ..options.clone() }));
+    }
     if options.patience > 0 {
         builder = builder.early_stopping(EarlyStopping::patience(options.patience).restore_best());
     }
@@ -164,16 +170,14 @@ fn summary(
 ) -> Result<(), Box<dyn Error>> {
     let report = &finished.report;
     match report.outcome {
-        Outcome::Interrupted => println!(
-            "stopped after {} steps; go on with the same options and --resume {} instead of --output",
-            report.steps,
-            dir.display()
-        ),
-        Outcome::EarlyStopped => println!("stopped early: the test accuracy no longer improves"),
+        Outcome::Interrupted => {
+            say!("stopped after {} steps; to go on: gradus train --resume {}", report.steps, dir.display())
+        }
+        Outcome::EarlyStopped => say!("stopped early: the test accuracy no longer improves"),
         _ => {}
     }
     if let Some(best) = report.best {
-        println!("best test accuracy {:.2} % in epoch {}", 100.0 * best.value, best.epoch);
+        say!("best test accuracy {:.2} % in epoch {}", 100.0 * best.value, best.epoch);
     }
     let mut files = vec![("metrics", "metrics.csv".to_owned()), ("TensorBoard", "tensorboard/".to_owned())];
     if let Some(checkpoint) = &report.checkpoint {
@@ -191,9 +195,9 @@ fn summary(
         sheet.save(dir.join("mistakes.png"))?;
         files.push(("mistakes", format!("mistakes.png (of {wrong} misclassified test images)")));
     }
-    println!("the run is in {}:", dir.display());
+    say!("the run is in {}:", dir.display());
     for (what, file) in files {
-        println!("  {what:<12} {file}");
+        say!("  {what:<12} {file}");
     }
     Ok(())
 }

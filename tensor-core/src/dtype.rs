@@ -103,6 +103,43 @@ impl DType {
         }
     }
 
+    /// The largest number of a floating-point dtype that is less than `x`.
+    pub(crate) fn below(self, x: f64) -> f64 {
+        /// The next lower number of a 16-bit float, whose bits are a sign and a magnitude.
+        fn down(bits: u16) -> u16 {
+            match bits {
+                0 | 0x8000 => 0x8001,
+                positive if positive < 0x8000 => positive - 1,
+                negative => negative + 1,
+            }
+        }
+        let nearest = crate::with_dtype!(self, T => T::from_f64(x).to_f64());
+        if nearest < x {
+            return nearest;
+        }
+        match self {
+            DType::F16 => f16::from_bits(down(f16::from_f64(x).to_bits())).to_f64(),
+            DType::BF16 => bf16::from_bits(down(bf16::from_f64(x).to_bits())).to_f64(),
+            DType::F32 => f64::from((x as f32).next_down()),
+            _ => x.next_down(),
+        }
+    }
+
+    /// Whether every integer from `low` to `high` is a number of this dtype.
+    pub(crate) fn has_integers(self, low: i64, high: i64) -> bool {
+        let to = |limit: i64| -limit <= low && high <= limit;
+        match self {
+            DType::Bool => 0 <= low && high <= 1,
+            DType::U8 => 0 <= low && high <= i64::from(u8::MAX),
+            DType::I32 => i64::from(i32::MIN) <= low && high <= i64::from(i32::MAX),
+            DType::I64 => true,
+            DType::BF16 => to(1 << 8),
+            DType::F16 => to(1 << 11),
+            DType::F32 => to(1 << 24),
+            DType::F64 => to(1 << 53),
+        }
+    }
+
     /// The dtype of the result when two tensors of different dtypes meet.
     ///
     /// The higher [`Category`] wins (`i64` with `f16` is `f16`); within a category the wider type wins;
@@ -241,6 +278,28 @@ macro_rules! with_dtype {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_below_is_the_next_one_of_the_dtype() {
+        assert_eq!(DType::F16.below(1.0), 1.0 - 2f64.powi(-11));
+        assert_eq!(DType::F16.below(-1.0), -1.0 - 2f64.powi(-10));
+        assert_eq!(DType::F16.below(0.0), -(2f64.powi(-24)));
+        assert_eq!(DType::F16.below(1e9), 65504.0);
+        assert_eq!(DType::BF16.below(1.0), 1.0 - 2f64.powi(-8));
+        assert_eq!(DType::BF16.below(1.001), 1.0);
+        assert_eq!(DType::F32.below(1.0), 1.0 - 2f64.powi(-24));
+        assert_eq!(DType::F64.below(1.0), 1.0 - 2f64.powi(-53));
+    }
+
+    #[test]
+    fn a_float_has_every_integer_up_to_its_precision() {
+        for dtype in DType::FLOATS {
+            let limit = (1i64..62).map(|b| 1 << b).take_while(|&n| dtype.has_integers(-n, n)).last().unwrap();
+            let round = |n: i64| crate::with_dtype!(dtype, T => T::from_i64(n).to_i64());
+            assert_eq!((round(limit), round(limit - 1)), (limit, limit - 1));
+            assert_ne!(round(limit + 1), limit + 1, "{dtype}");
+        }
+    }
 
     #[test]
     fn promotion_is_commutative_and_idempotent() {

@@ -3,7 +3,10 @@
 
 mod support;
 
-use gradus_tensor_core::{Error, Layout, Result, Shape, Tensor};
+use gradus_tensor_core::op::{
+    ArgReduce, Attention, Conv, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax, Sort,
+};
+use gradus_tensor_core::{DType, Error, Layout, Meta, Op, Result, Shape, Tensor};
 use proptest::prelude::*;
 use support::Holder;
 
@@ -113,6 +116,84 @@ proptest! {
         let _ = (x.unfold(a, b, c), x.unfold_dilated(a, b, c, d), x.diagonal(signed[0], a, b), x.unsqueeze(a));
         let _ = (x.split(a, b), x.chunk(1 + a % 100, b), x.chunk(a, 7));
         let _ = Tensor::from_vec(vec![0u8; 4], dims, &Holder::device());
+    }
+}
+
+/// Ops of every family that has parameters, with any.
+fn ops() -> impl Strategy<Value = Op> {
+    let spatial = || prop::array::uniform3(number());
+    let conv = (spatial(), spatial(), spatial(), number())
+        .prop_map(|(stride, padding, dilation, groups)| Conv { stride, padding, dilation, groups })
+        .boxed();
+    let kinds = [PoolKind::Max, PoolKind::Average { count_include_pad: true }].to_vec();
+    let pool = (prop::sample::select(kinds), spatial(), spatial(), spatial(), spatial(), any::<bool>());
+    let pool = pool.prop_map(|(kind, kernel, stride, padding, dilation, ceil_mode)| Pool {
+        kind,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        ceil_mode,
+    });
+    let pool = pool.boxed();
+    let kind = prop_oneof![
+        number().prop_map(|dims| NormKind::Layer { dims }),
+        number().prop_map(|dims| NormKind::Rms { dims }),
+        Just(NormKind::Batch),
+        number().prop_map(|groups| NormKind::Group { groups }),
+    ];
+    let norm = kind.prop_map(|kind| Norm { kind, eps: 1e-5 }).boxed();
+    let along = number().prop_flat_map(|axis| {
+        prop::sample::select(vec![
+            Op::Gather { axis },
+            Op::ScatterAdd { axis },
+            Op::Concat { axis },
+            Op::IndexSelect { axis },
+            Op::IndexAdd { axis },
+            Op::Sort(Sort { axis, descending: true }),
+            Op::ArgReduce(ArgReduce { largest: true, axis }),
+            Op::Softmax(Softmax { axis, log: false }),
+            Op::SoftmaxGrad(Softmax { axis, log: false }),
+        ])
+    });
+    let plain = prop::sample::select(vec![
+        Op::MatMul,
+        Op::Linear,
+        Op::Select,
+        Op::Attention(Attention { scale: 1.0, causal: true }),
+        Op::AttentionGrad(Attention { scale: 1.0, causal: true }),
+        Op::CrossEntropy(CrossEntropy::default()),
+        Op::CrossEntropyGrad(CrossEntropy::default()),
+    ]);
+    prop_oneof![
+        conv.clone().prop_map(Op::Conv),
+        (conv.clone(), spatial()).prop_map(|(conv, size)| Op::ConvBackwardInput { conv, size }),
+        (conv, spatial()).prop_map(|(conv, kernel)| Op::ConvBackwardWeight { conv, kernel }),
+        pool.clone().prop_map(Op::Pool),
+        (pool, spatial()).prop_map(|(pool, size)| Op::PoolGrad { pool, size }),
+        norm.clone().prop_map(Op::Norm),
+        norm.prop_map(Op::NormGrad),
+        along,
+        plain,
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn ops_take_any_parameters_and_operands(
+        op in ops(),
+        rank in 0usize..6,
+        sizes in prop::collection::vec(prop::collection::vec(number(), 6), 0..6),
+        floats in any::<u8>(),
+    ) {
+        let meta = |(i, dims): (usize, &Vec<usize>)| {
+            let dtype = if floats >> i & 1 == 0 { DType::F32 } else { DType::I64 };
+            Shape::new(&dims[..rank]).ok().map(|shape| Meta::new(shape, dtype))
+        };
+        let operands: Vec<Meta> = sizes.iter().enumerate().filter_map(meta).collect();
+        let _ = (op.infer(&operands), op.cost(&operands));
     }
 }
 

@@ -126,3 +126,55 @@ fn a_graph_that_fails_half_way_is_freed() -> Result<()> {
     assert_eq!(state(&device), before);
     Ok(())
 }
+
+/// A recurrent state that is detached between steps carries values and no history.
+#[test]
+fn a_detached_state_keeps_no_history() -> Result<()> {
+    let _alone = alone();
+    let device = own_device()?;
+    let w = Tensor::ones([3, 3], DType::F32, &device)?.mul(0.1)?.requires_grad()?;
+    let mut h = Tensor::ones([2, 3], DType::F32, &device)?;
+    let mut after_first = None;
+    for _ in 0..100 {
+        let next = h.matmul(&w)?.tanh()?;
+        drop(next.square()?.sum_all()?.backward()?);
+        h = next.detach()?;
+        drop(next);
+        assert_eq!(*after_first.get_or_insert(state(&device)), state(&device));
+    }
+    Ok(())
+}
+
+#[test]
+fn results_that_nobody_differentiates_are_freed_with_their_history() -> Result<()> {
+    let _alone = alone();
+    let device = own_device()?;
+    let x = Tensor::ones([64, 64], DType::F32, &device)?.requires_grad()?;
+    let before = state(&device);
+    for _ in 0..100 {
+        // Forward without backward; and a branch that the loss does not use.
+        let shared = x.sin()?;
+        let unused = shared.matmul(&x)?.exp()?;
+        let gradients = shared.sum_all()?.backward()?;
+        assert!(gradients.get(&x).is_some());
+        drop((shared, unused, gradients));
+        assert_eq!(state(&device), before);
+    }
+    Ok(())
+}
+
+/// A log of losses as numbers; a log of tensors would hold every graph.
+#[test]
+fn a_number_read_from_a_loss_holds_no_graph() -> Result<()> {
+    let _alone = alone();
+    let device = own_device()?;
+    let x = Tensor::ones([8], DType::F32, &device)?.requires_grad()?;
+    let before = state(&device);
+    let mut log = Vec::new();
+    for _ in 0..10 {
+        log.push(x.exp()?.mean_all()?.item::<f32>()?);
+        assert_eq!(state(&device), before);
+    }
+    assert_eq!(log.len(), 10);
+    Ok(())
+}

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gradus_tensor_core::io::atomic::Refused;
+
 use crate::checkpoint::Damage;
 use crate::trainer::Place;
 
@@ -117,6 +119,12 @@ impl Error {
     pub fn is_disk_full(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(Refused { action, path, source }: Refused) -> Self {
+        Self::Io { action, path, source }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A run polls a [`StopFlag`] after each step. When the flag is up it writes its checkpoint and returns.
 //! [`install`] ties a flag to the signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP. The second signal exits with
 //! code 1; nothing is then half-written under a final name, since whatever must be whole is written as
-//! [`crate::atomic`] says.
+//! [`atomic`](gradus_tensor_core::io::atomic) says.
 //!
 //! ```
 //! use gradus_train::interrupt::StopFlag;

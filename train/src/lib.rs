@@ -14,15 +14,14 @@
 //! | [`progress`] | a bar for each epoch |
 //! | [`table`] | plain-text tables |
 //! | [`interrupt`] | Ctrl-C: stop in good order, or at once |
-//! | [`atomic`] | files that are never partial |
 //!
 //! # What holds for a run's directory
 //!
 //! A run can end at any moment: it finishes, it is interrupted, it is killed, the disk is full. Three kinds of
 //! files outlive that, each in its own way:
 //!
-//! - Files that are replaced (checkpoints, pictures) are written under another name and renamed: a reader
-//!   finds the old one or the new one.
+//! - Files that are replaced (checkpoints, pictures) are written under another name and renamed
+//!   ([`atomic`](gradus_tensor_core::io::atomic)): a reader finds the old one or the new one.
 //! - Files that grow by rows (`metrics.csv`) may lack a part of their last row. When the run is resumed, that
 //!   part, and the rows after the step it resumes from, are removed: a resumed run's file is an uninterrupted
 //!   run's file.
@@ -35,7 +34,6 @@
 //! that cannot save should not go on for a week.
 #![forbid(unsafe_code)]
 
-pub mod atomic;
 pub mod checkpoint;
 mod error;
 mod float;

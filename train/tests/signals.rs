@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gradus_train::atomic::AtomicFile;
+use gradus_tensor_core::io::atomic::{self, AtomicFile};
 use gradus_train::checkpoint::{CheckpointDir, CheckpointWriter};
 use gradus_train::interrupt;
 
@@ -175,5 +175,5 @@ fn the_second_interrupt_ends_the_run_at_once_with_code_1_and_nothing_half_writte
     assert!(said.contains("interrupt again to exit at once"), "{said}");
     assert!(said.contains("exiting at once"), "{said}");
     assert!(!run.path().join("model.ckpt").exists());
-    assert_eq!(gradus_train::atomic::sweep(run.path()).unwrap(), 1);
+    assert_eq!(atomic::sweep(run.path()).unwrap(), 1);
 }

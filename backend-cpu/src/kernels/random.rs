@@ -23,7 +23,8 @@ pub(crate) fn random(cpu: &Cpu, op: &Random, out: &Meta) -> Done {
         let (key, wide) = (op.key, T::DTYPE == DType::F64);
         match op.distribution {
             Distribution::Uniform { low, high } => {
-                let place = |u: f64| T::from_f64(low + (high - low) * u);
+                let largest = Distribution::largest(low, high, T::DTYPE);
+                let place = |u: f64| T::from_f64((low + (high - low) * u).min(largest));
                 if wide {
                     by_blocks::<T, 2>(cpu, &mut buffer, DRAW, |b| {
                         [key.uniform64(2 * b), key.uniform64(2 * b + 1)].map(place)

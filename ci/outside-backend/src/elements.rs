@@ -13,7 +13,8 @@ pub(crate) fn random(op: &Random) -> Result<HostArray> {
     match op.distribution {
         Distribution::Uniform { low, high } => {
             let unit = |i| if wide { key.uniform64(i) } else { f64::from(key.uniform32(i)) };
-            write(indices.map(|i| low + (high - low) * unit(i)).collect(), op.out)
+            let largest = Distribution::largest(low, high, op.out.dtype);
+            write(indices.map(|i| (low + (high - low) * unit(i)).min(largest)).collect(), op.out)
         }
         Distribution::Normal { mean, std } => {
             let normal = |i| if wide { key.normal64(i) } else { key.normal32(i) };

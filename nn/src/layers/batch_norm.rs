@@ -2,6 +2,7 @@
 
 use gradus_tensor_core::{DType, Device, Error, Result, Tensor};
 
+use super::affine::{scale_and_shift, value};
 use crate::init::Init;
 use crate::{Buffer, Mode, Module, Param, Parameters};
 use gradus_autograd::Autograd;
@@ -137,12 +138,13 @@ impl<const D: usize> BatchNormBuilder<D> {
     /// The dtype is not floating-point, or memory runs out.
     pub fn init(self, device: &Device) -> Result<BatchNorm<D>> {
         let make = |init: Init| init.tensor(self.features, self.dtype, device);
-        let param = |init: Init| self.affine.then(|| Param::new(make(init)?)).transpose();
+        let which = (self.affine, self.affine);
+        let (weight, bias) = scale_and_shift(self.features, which, self.dtype, device)?;
         let buffer = |init: Init| self.track.then(|| Buffer::new(make(init)?)).transpose();
         let count = || Buffer::new(Tensor::zeros((), DType::I64, device)?);
         Ok(BatchNorm {
-            weight: param(Init::ONES)?,
-            bias: param(Init::ZEROS)?,
+            weight,
+            bias,
             running_mean: buffer(Init::ZEROS)?,
             running_var: buffer(Init::ONES)?,
             num_batches_tracked: self.track.then(count).transpose()?,
@@ -157,8 +159,8 @@ impl<const D: usize> BatchNormBuilder<D> {
 impl<const D: usize> Module for BatchNorm<D> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.check(input)?;
-        let weight = self.weight.as_ref().map(Param::value).transpose()?;
-        let bias = self.bias.as_ref().map(Param::value).transpose()?;
+        let weight = value(&self.weight)?;
+        let bias = value(&self.bias)?;
         if let (false, Some(mean), Some(variance)) =
             (self.mode.is_training(), &self.running_mean, &self.running_var)
         {

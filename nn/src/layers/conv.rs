@@ -2,6 +2,7 @@
 
 use gradus_tensor_core::{ConvOptions, DType, Device, Error, Result, Tensor};
 
+use super::affine::{value, weight_and_bias};
 use super::spatial::{IntoSpatial, three};
 use crate::init::Init;
 use crate::{Module, Param, Parameters};
@@ -108,19 +109,14 @@ impl<const D: usize> ConvBuilder<D> {
         let mut dims = vec![outputs, inputs / options.0.groups];
         dims.extend(kernel);
         let weight = self.weight_init.tensor(dims, self.dtype, device)?;
-        let bias = if self.bias {
-            let init = Init::default_bias(weight.shape())?;
-            Some(Param::new(init.tensor(outputs, self.dtype, device)?)?)
-        } else {
-            None
-        };
-        Ok(Conv { weight: Param::new(weight)?, bias, options })
+        let (weight, bias) = weight_and_bias(weight, self.bias, outputs)?;
+        Ok(Conv { weight, bias, options })
     }
 }
 
 impl<const D: usize> Module for Conv<D> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Param::value).transpose()?;
+        let bias = value(&self.bias)?;
         input.conv(self.weight.value()?, bias, self.options)
     }
 }

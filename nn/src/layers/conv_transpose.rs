@@ -2,6 +2,7 @@
 
 use gradus_tensor_core::{ConvOptions, DType, Device, Result, Tensor};
 
+use super::affine::{value, weight_and_bias};
 use super::conv::{check_channels, check_windows};
 use super::spatial::{IntoSpatial, three};
 use crate::init::Init;
@@ -111,19 +112,14 @@ impl<const D: usize> ConvTransposeBuilder<D> {
         let mut dims = vec![inputs, outputs / options.0.groups];
         dims.extend(kernel);
         let weight = Init::default_weight().tensor(dims, self.dtype, device)?;
-        let bias = if self.bias {
-            let init = Init::default_bias(weight.shape())?;
-            Some(Param::new(init.tensor(outputs, self.dtype, device)?)?)
-        } else {
-            None
-        };
-        Ok(ConvTranspose { weight: Param::new(weight)?, bias, options, output_padding })
+        let (weight, bias) = weight_and_bias(weight, self.bias, outputs)?;
+        Ok(ConvTranspose { weight, bias, options, output_padding })
     }
 }
 
 impl<const D: usize> Module for ConvTranspose<D> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Param::value).transpose()?;
+        let bias = value(&self.bias)?;
         input.conv_transpose(self.weight.value()?, bias, self.options, &self.output_padding)
     }
 }

@@ -2,6 +2,7 @@
 
 use gradus_tensor_core::{DType, Device, Result, Tensor};
 
+use super::affine::{value, weight_and_bias};
 use crate::init::Init;
 use crate::{Module, Param, Parameters};
 
@@ -58,19 +59,14 @@ impl LinearBuilder {
     /// The dtype is not floating-point, or memory runs out.
     pub fn init(self, device: &Device) -> Result<Linear> {
         let weight = self.weight_init.tensor([self.outputs, self.inputs], self.dtype, device)?;
-        let bias = if self.bias {
-            let init = Init::default_bias(weight.shape())?;
-            Some(Param::new(init.tensor(self.outputs, self.dtype, device)?)?)
-        } else {
-            None
-        };
-        Ok(Linear { weight: Param::new(weight)?, bias })
+        let (weight, bias) = weight_and_bias(weight, self.bias, self.outputs)?;
+        Ok(Linear { weight, bias })
     }
 }
 
 impl Module for Linear {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Param::value).transpose()?;
+        let bias = value(&self.bias)?;
         input.linear(self.weight.value()?, bias)
     }
 }

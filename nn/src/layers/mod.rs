@@ -6,6 +6,7 @@
 //! ready at once.
 
 mod activation;
+mod affine;
 mod attention;
 mod batch_norm;
 mod conv;

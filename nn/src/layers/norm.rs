@@ -2,7 +2,7 @@
 
 use gradus_tensor_core::{DType, Device, Error, IntoShape, Result, Shape, Tensor};
 
-use crate::init::Init;
+use super::affine::{scale_and_shift, value};
 use crate::{Module, Param, Parameters};
 
 /// Layer normalization over the last axes (Ba et al., arXiv:1607.06450).
@@ -67,23 +67,17 @@ impl<S: IntoShape> LayerNormBuilder<S> {
     /// There is no axis to normalize, the dtype is not floating-point, or memory runs out.
     pub fn init(self, device: &Device) -> Result<LayerNorm> {
         let shape = normalized("layer_norm", self.shape)?;
-        let param = |there: bool, init: Init| {
-            there.then(|| Param::new(init.tensor(shape, self.dtype, device)?)).transpose()
-        };
-        Ok(LayerNorm {
-            weight: param(self.affine, Init::ONES)?,
-            bias: param(self.affine && self.bias, Init::ZEROS)?,
-            shape,
-            eps: self.eps,
-        })
+        let which = (self.affine, self.affine && self.bias);
+        let (weight, bias) = scale_and_shift(shape, which, self.dtype, device)?;
+        Ok(LayerNorm { weight, bias, shape, eps: self.eps })
     }
 }
 
 impl Module for LayerNorm {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         check_last("layer_norm", input, &self.shape)?;
-        let weight = self.weight.as_ref().map(Param::value).transpose()?;
-        let bias = self.bias.as_ref().map(Param::value).transpose()?;
+        let weight = value(&self.weight)?;
+        let bias = value(&self.bias)?;
         input.layer_norm(self.shape.rank(), weight, bias, self.eps)
     }
 }
@@ -141,15 +135,15 @@ impl<S: IntoShape> RmsNormBuilder<S> {
     /// There is no axis to normalize, the dtype is not floating-point, or memory runs out.
     pub fn init(self, device: &Device) -> Result<RmsNorm> {
         let shape = normalized("rms_norm", self.shape)?;
-        let make = || Param::new(Init::ONES.tensor(shape, self.dtype, device)?);
-        Ok(RmsNorm { weight: self.affine.then(make).transpose()?, shape, eps: self.eps })
+        let (weight, _) = scale_and_shift(shape, (self.affine, false), self.dtype, device)?;
+        Ok(RmsNorm { weight, shape, eps: self.eps })
     }
 }
 
 impl Module for RmsNorm {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         check_last("rms_norm", input, &self.shape)?;
-        let weight = self.weight.as_ref().map(Param::value).transpose()?;
+        let weight = value(&self.weight)?;
         let eps = self.eps.unwrap_or_else(|| machine_epsilon(input.dtype()));
         input.rms_norm(self.shape.rank(), weight, eps)
     }
@@ -216,9 +210,8 @@ impl GroupNormBuilder {
             let message = format!("{groups} groups do not divide {channels} channels");
             return Err(Error::argument("group_norm", message));
         }
-        let param =
-            |init: Init| affine.then(|| Param::new(init.tensor(channels, dtype, device)?)).transpose();
-        Ok(GroupNorm { weight: param(Init::ONES)?, bias: param(Init::ZEROS)?, groups, eps, channels })
+        let (weight, bias) = scale_and_shift(channels, (affine, affine), dtype, device)?;
+        Ok(GroupNorm { weight, bias, groups, eps, channels })
     }
 }
 
@@ -228,8 +221,8 @@ impl Module for GroupNorm {
             let rule = format!("expects [N, C, ..] with {} channels on axis 1", self.channels);
             return Err(Error::shape("group_norm", &[input.meta()], rule));
         }
-        let weight = self.weight.as_ref().map(Param::value).transpose()?;
-        let bias = self.bias.as_ref().map(Param::value).transpose()?;
+        let weight = value(&self.weight)?;
+        let bias = value(&self.bias)?;
         input.group_norm(self.groups, weight, bias, self.eps)
     }
 }

@@ -26,7 +26,8 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-use super::{atomic, bytes};
+use super::atomic::AtomicFile;
+use super::bytes;
 use crate::{DType, Device, Error, Result, Shape, Tensor};
 
 /// The reference implementation reads no larger header.
@@ -65,7 +66,9 @@ pub fn save<'a, N: Into<String>>(
 ) -> Result<()> {
     let path = path.as_ref();
     let tensors = ordered(tensors)?;
-    atomic::write(path, |file| write(file, &tensors, metadata, path))
+    let mut file = AtomicFile::create(path)?;
+    write(&mut file, &tensors, metadata, path)?;
+    Ok(file.commit()?)
 }
 
 /// The bytes that [`save`] would write.

@@ -79,7 +79,7 @@ impl Conv {
                 inputs,
                 format!(
                     "input has {channels} channels but weight {w} expects {} (groups = {groups})",
-                    w[1] * groups
+                    w[1].saturating_mul(groups)
                 ),
             ));
         }
@@ -126,7 +126,7 @@ impl Conv {
                 ),
             ));
         }
-        let channels = w.shape[1] * self.groups;
+        let channels = w.shape[1].saturating_mul(self.groups);
         self.check_weight(op, channels, w, inputs)?;
         super::same_float(op, inputs)?;
         let out = self.output_size(&size[..rank - 2], &w.shape[2..])?;

@@ -1,7 +1,7 @@
 //! Ops that make tensors from numbers: fill, arange, random.
 
 use crate::rng::Key;
-use crate::{Error, Meta, Metas, Result, Scalar};
+use crate::{DType, Error, Meta, Metas, Result, Scalar};
 
 /// A tensor of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub enum Distribution {
         /// The probability of 1.
         p: f64,
     },
-    /// Uniform integers in `[low, high)`. Any dtype but bool.
+    /// Uniform integers in `[low, high)`, all of which the dtype has. Any dtype but bool.
     Integer {
         /// The smallest value.
         low: i64,
@@ -87,18 +87,35 @@ impl Random {
             Distribution::Integer { low, high } if low >= high => {
                 fail(format!("low {low} must be below high {high}"))
             }
-            Distribution::Integer { .. } if dtype == crate::DType::Bool => {
+            Distribution::Integer { .. } if dtype == DType::Bool => {
                 fail("random integers need a number dtype, not bool".into())
+            }
+            Distribution::Integer { low, high } if !dtype.has_integers(low, high - 1) => {
+                fail(format!("{dtype} has not every integer of {low}..{high}; use a wider dtype"))
             }
             _ => Ok(super::one(self.out)),
         }
     }
 }
 
+impl Distribution {
+    /// The largest number of a dtype that a draw from `low..high` may become. Rounding could take it to `high`:
+    /// two in a thousand draws from `0..1` would, in `bf16`. So a backend draws in double precision, takes the
+    /// smaller of that and this number, and rounds.
+    ///
+    /// ```
+    /// use gradus_tensor_core::{DType, op::Distribution};
+    /// assert_eq!(Distribution::largest(0.0, 1.0, DType::BF16), 1.0 - 2f64.powi(-8));
+    /// ```
+    pub fn largest(low: f64, high: f64, dtype: DType) -> f64 {
+        if low < high { dtype.below(high) } else { low }
+    }
+}
+
 impl Arange {
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         super::operands::<0>("arange", inputs)?;
-        if self.out.shape.rank() != 1 || self.out.dtype == crate::DType::Bool {
+        if self.out.shape.rank() != 1 || self.out.dtype == DType::Bool {
             return Err(Error::argument("arange", format!("cannot make {}", self.out)));
         }
         Ok(super::one(self.out))

@@ -85,7 +85,7 @@ pub(super) fn infer_concat(axis: usize, inputs: &[Meta]) -> Result<Metas> {
         return Err(Error::argument("cat", "expects at least one tensor"));
     };
     super::check_axis("cat", axis, first)?;
-    let mut size = 0;
+    let mut size: usize = 0;
     for x in inputs {
         if x.shape.rank() != first.shape.rank() || x.shape.with_dim(axis, 0) != first.shape.with_dim(axis, 0)
         {
@@ -94,7 +94,8 @@ pub(super) fn infer_concat(axis: usize, inputs: &[Meta]) -> Result<Metas> {
         if x.dtype != first.dtype {
             return Err(Error::dtype("cat", inputs, "dtypes must be equal after promotion"));
         }
-        size += x.shape[axis];
+        // What does not fit is refused below.
+        size = size.saturating_add(x.shape[axis]);
     }
     let mut dims = first.shape.to_vec();
     dims[axis] = size;

@@ -162,7 +162,7 @@ impl Tensor {
     /// Integers uniform in `low..high` from the calling thread's ambient generator.
     ///
     /// # Errors
-    /// The range is empty, the dtype is bool, or memory runs out.
+    /// The range is empty, the dtype has not every integer in it (`bf16` has those up to 256), or memory runs out.
     pub fn randint(
         low: i64,
         high: i64,

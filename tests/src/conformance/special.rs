@@ -3,9 +3,10 @@
 use gradus_tensor_core::op::{
     ArgReduce, Attention, CrossEntropy, Norm, NormKind, Pool, PoolKind, Reduce, Scan, Softmax, Sort,
 };
+use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{
-    AxisSet, BinaryOp, CompareOp, DType, Device, Element, HostArray, Op, ReduceKind, Result, Shape, UnaryOp,
-    with_dtype,
+    AxisSet, BinaryOp, CompareOp, DType, Device, Element, HostArray, Op, ReduceKind, Result, Shape, Tensor,
+    UnaryOp, with_dtype,
 };
 
 use super::ops::against_reference;
@@ -46,6 +47,7 @@ pub(super) fn run(device: &Device) -> Findings {
         binary(&mut findings, device, dtype);
         along(&mut findings, device, dtype);
         neural(&mut findings, device, dtype);
+        uniform(&mut findings, device, dtype);
     }
     let wild = [NAN, INF, -INF, 1e30, -1e30, 3.99, -3.99, -0.0];
     for from in DType::FLOATS {
@@ -149,4 +151,23 @@ fn neural(findings: &mut Findings, device: &Device, dtype: DType) {
     let mask = || array(&[0.0, -INF, -INF, -INF], &[2, 2], dtype);
     let operands = || -> Result<Vec<HostArray>> { Ok(vec![q()?, q()?, q()?, mask()?]) };
     check(findings, device, Op::Attention(Attention { scale: 0.7, causal: false }), operands(), 32.0);
+}
+
+/// Draws from an interval in which many, rounded to nearest, would become the bound above.
+fn uniform(findings: &mut Findings, device: &Device, dtype: DType) {
+    let (low, high) = match dtype {
+        DType::F64 => (1e15, 1e15 + 1.0),
+        DType::F32 => (1e5, 1e5 + 1.0),
+        _ => (0.0, 1.0),
+    };
+    let draw = || -> Result<(f64, f64)> {
+        let x = Tensor::uniform(low, high, Key { seed: 1, stream: 2 }, 4096, dtype, device)?;
+        Ok((x.amin_all()?.item()?, x.amax_all()?.item()?))
+    };
+    let outcome = match draw() {
+        Ok((least, most)) if low <= least && most < high => Ok(()),
+        Ok((least, most)) => Err(format!("  the numbers drawn are in {least}..={most}")),
+        Err(error) => Err(unexpected(&error)),
+    };
+    findings.check(|| format!("{dtype} numbers uniform in {low}..{high}"), outcome);
 }

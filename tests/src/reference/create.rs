@@ -25,7 +25,8 @@ pub(super) fn random(op: &Random) -> Values {
     match op.distribution {
         Distribution::Uniform { low, high } => {
             let unit = |i| if wide { key.uniform64(i) } else { key.uniform32(i) as f64 };
-            Values::from_f64(indices.map(|i| low + (high - low) * unit(i)).collect(), dtype)
+            let largest = Distribution::largest(low, high, dtype);
+            Values::from_f64(indices.map(|i| (low + (high - low) * unit(i)).min(largest)).collect(), dtype)
         }
         Distribution::Normal { mean, std } => {
             let normal = |i| if wide { key.normal64(i) } else { key.normal32(i) };

@@ -25,6 +25,9 @@ fn convolutions() -> Vec<(Conv, Vec<usize>, Vec<usize>)> {
         (conv([2, 2, 1], [1; 3], one, 4), vec![1, 4, 5, 6], vec![4, 1, 3, 3]),
         (conv(one, [0; 3], one, 1), vec![2, 3, 4, 3], vec![5, 3, 1, 1]),
         (conv([2, 2, 1], [0; 3], one, 1), vec![1, 2, 4, 4], vec![3, 2, 1, 1]),
+        // Windows of nothing but padding.
+        (conv([2, 1, 1], [2, 1, 0], one, 1), vec![2, 2, 0, 3], vec![2, 2, 3, 2]),
+        (conv(one, [1; 3], one, 2), vec![1, 2, 0], vec![4, 1, 2]),
         // The last row and column of the input reach no window.
         (conv([3, 3, 1], [0; 3], one, 1), vec![1, 1, 6, 6], vec![1, 1, 2, 2]),
         (conv(one, [1, 0, 1], one, 1), vec![1, 2, 3, 3, 3], vec![2, 2, 2, 2, 3]),

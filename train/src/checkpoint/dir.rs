@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gradus_tensor_core::io::atomic;
+
 use super::{Checkpoint, CheckpointWriter};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
 
 const PREFIX: &str = "step-";
 const SUFFIX: &str = ".ckpt";
@@ -95,7 +97,7 @@ impl CheckpointDir {
     /// # Errors
     /// [`Error::Io`]; the best one so far then stays.
     pub fn mark_best(&self, path: impl AsRef<Path>) -> Result<()> {
-        atomic::link(path, self.best_path())
+        Ok(atomic::link(path, self.best_path())?)
     }
 
     /// Where the best checkpoint is, if there is one.

@@ -5,7 +5,7 @@
 //! for their integrity:
 //!
 //! - **Nothing partial under a final name.** [`CheckpointWriter::save`] writes a temporary file,
-//!   synchronizes it and renames it ([`crate::atomic`]). A full disk, a kill or a power cut leaves what
+//!   synchronizes it and renames it ([`atomic`](gradus_tensor_core::io::atomic)). A full disk, a kill or a power cut leaves what
 //!   was there before.
 //! - **Nothing damaged is read.** [`Checkpoint::open`] verifies every byte before it returns, and says
 //!   in [`Damage`] whether the file is cut, changed (and in which section), newer than this program, or

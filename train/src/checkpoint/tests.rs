@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use gradus_tensor_core::io::atomic::{self, AtomicFile};
+
 use super::*;
 use crate::Error;
 
@@ -234,11 +236,11 @@ fn a_disk_that_fills_up_at_any_byte_is_reported_and_leaves_the_old_checkpoint() 
     let old = fs::read(&path).unwrap();
     let newer = CheckpointWriter::new(8).section("model", vec![1; 64]);
     for room in 0..bytes_of(&newer).len() {
-        let written = crate::atomic::write(&path, |file| {
+        let written = atomic::write(&path, |file| {
             newer.write_to(SmallDisk { room })?;
             file.write_all(b"unreachable")
         });
-        assert!(written.unwrap_err().is_disk_full());
+        assert!(Error::from(written.unwrap_err()).is_disk_full());
         assert_eq!(fs::read(&path).unwrap(), old);
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -249,7 +251,7 @@ fn a_process_that_dies_before_the_rename_leaves_the_old_checkpoint() {
     let run = tempfile::tempdir().unwrap();
     let dir = CheckpointDir::create(run.path()).unwrap();
     let path = dir.save(&writer()).unwrap();
-    let mut dying = crate::atomic::AtomicFile::create(&path).unwrap();
+    let mut dying = AtomicFile::create(&path).unwrap();
     dying.write_all(&bytes_of(&writer())[..100]).unwrap();
     dying.flush().unwrap();
     std::mem::forget(dying);

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
+use gradus_tensor_core::io::atomic;
 use serde::Serialize;
 
 use super::format::{Header, PREAMBLE, Preamble, Section, TRAILER};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
 
 /// Collects named sections, then writes them as one checkpoint.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +54,7 @@ impl<'a> CheckpointWriter<'a> {
     /// [`Error::Argument`] if two sections have one name, [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check_names()?;
-        atomic::write(path, |file| self.write_to(file))
+        Ok(atomic::write(path, |file| self.write_to(file))?)
     }
 
     /// Writes the bytes of the checkpoint to `out`.

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, atomic};
+use gradus_tensor_core::io::atomic;
+
+use crate::{Error, Result};
 
 /// A CSV file of measurements. The first column is a whole number that grows: the epoch or the step.
 ///

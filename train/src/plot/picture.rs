@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use gradus_tensor_core::io::atomic;
+
 use super::canvas::{Canvas, WHITE};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
 
 /// A picture of 8-bit RGB pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +77,7 @@ impl Picture {
     /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let png = self.to_png()?;
-        atomic::write(path, |file| file.write_all(&png))
+        Ok(atomic::write(path, |file| file.write_all(&png))?)
     }
 }
 

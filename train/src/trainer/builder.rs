@@ -1,5 +1,6 @@
 //! Describing a trainer.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use gradus_data::Batch;
@@ -70,7 +71,10 @@ impl<M: Parameters, B> TrainerBuilder<M, B> {
             scaler: None,
             metrics: Vec::new(),
             callbacks: Vec::new(),
-            warn: Box::new(|warning| eprintln!("warning: {warning}")),
+            // A closed stderr is no reason to end a run.
+            warn: Box::new(|warning| {
+                let _ = writeln!(std::io::stderr(), "warning: {warning}");
+            }),
             settings: Settings::default(),
         }
     }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gradus_tensor_core::io::atomic::{self, AtomicFile};
+
 use super::EpochReport;
-use crate::atomic::{self, AtomicFile};
 use crate::checkpoint::{CheckpointDir, CheckpointWriter};
 use crate::metrics::MetricsLog;
 use crate::tensorboard::EventWriter;

@@ -10,6 +10,7 @@ mod forward;
 mod geometry;
 mod input;
 mod weight;
+mod winograd;
 
 use gradus_tensor_core::op::Conv;
 use gradus_tensor_core::{Meta, Result, View};
@@ -44,6 +45,8 @@ fn run_forward<T: Real>(
         Ok(())
     } else if geometry.depthwise() && !x.is_empty() {
         depthwise::forward(cpu, geometry, x, w, bias, y)
+    } else if winograd::suits(geometry) {
+        winograd::convolve(cpu, geometry, x, winograd::Weight::Forward(w), bias, y)
     } else {
         forward::forward(cpu, geometry, x, w, bias, y)
     }
@@ -63,6 +66,9 @@ pub(crate) fn backward_input(
         let (g, w) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, w)?);
         if geometry.depthwise() && !g.is_empty() && !gx.slice().is_empty() {
             depthwise::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
+        } else if winograd::suits(&geometry.reversed()) && geometry.stride == [1; 3] {
+            let (reversed, w) = (geometry.reversed(), winograd::Weight::Reversed(&w));
+            winograd::convolve(cpu, &reversed, &g, w, None, gx.slice())?;
         } else {
             input::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
         }
@@ -84,6 +90,8 @@ pub(crate) fn backward_weight(
         let (g, x) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, x)?);
         if geometry.depthwise() && !g.is_empty() && !x.is_empty() {
             depthwise::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
+        } else if winograd::suits(&geometry) {
+            winograd::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
         } else {
             weight::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
         }

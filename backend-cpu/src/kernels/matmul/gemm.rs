@@ -8,6 +8,11 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use gradus_tensor_core::DType;
+
+#[cfg(target_arch = "x86_64")]
+use super::micro;
+use crate::Level;
 use crate::kernels::dense::Real;
 
 /// A matrix to read: elements `start + i * row_stride + j * col_stride` of a slice.
@@ -164,6 +169,23 @@ pub(crate) fn product<T: Real>(c: &mut MatMut<'_, T>, old: Old, scale: T, a: Mat
         return;
     }
     let (rows, cols, depth) = (c.rows, c.cols, a.cols);
+    #[cfg(target_arch = "x86_64")]
+    if T::DTYPE == DType::F32 && micro::available(Level::detect()) {
+        let product = micro::Product {
+            shape: [rows, cols, depth],
+            c: c.start.cast(),
+            pitch: c.pitch,
+            old,
+            scale: bytemuck::cast(scale),
+            a: a.start.cast(),
+            a_strides: [a.row_stride, a.col_stride],
+            b: b.start.cast(),
+            b_strides: [b.row_stride, b.col_stride],
+        };
+        // SAFETY: as below, and `T` is f32; the level is what the machine was found to have.
+        unsafe { micro::run(Level::detect(), &product) };
+        return;
+    }
     // SAFETY: the matrices lie in their slices, as checked when they were made; `c` is exclusively borrowed, so
     // it overlaps neither `a` nor `b`; `T` is f32 or f64, which `gemm` knows.
     unsafe {

@@ -6,6 +6,8 @@
 
 pub(crate) mod gemm;
 mod integer;
+#[cfg(target_arch = "x86_64")]
+mod micro;
 pub(crate) mod operand;
 pub(crate) mod tiles;
 

@@ -26,7 +26,8 @@ use std::path::Path;
 
 use self::header::Header;
 pub use self::zipped::{load_npz, save_npz};
-use super::{atomic, bytes};
+use super::atomic::AtomicFile;
+use super::bytes;
 use crate::{DType, Device, Error, HostArray, Layout, Result, Tensor, with_dtype};
 
 fn malformed(message: impl Into<String>) -> Error {
@@ -39,7 +40,9 @@ fn malformed(message: impl Into<String>) -> Error {
 /// The dtype is `bf16`, the device fails, or the file cannot be written.
 pub fn save(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     let path = path.as_ref();
-    atomic::write(path, |file| write(file, tensor, path))
+    let mut file = AtomicFile::create(path)?;
+    write(&mut file, tensor, path)?;
+    Ok(file.commit()?)
 }
 
 /// The bytes that [`save`] would write.

@@ -9,7 +9,8 @@ use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use super::super::{atomic, bytes};
+use super::super::atomic::AtomicFile;
+use super::super::bytes;
 use crate::{Device, Error, Result, Tensor};
 
 fn malformed(path: &Path, error: ZipError) -> Error {
@@ -37,21 +38,18 @@ pub fn save_npz<'a, N: Into<String>>(
         }
         sorted.insert(name, tensor);
     }
-    atomic::write(path, |file| {
-        let zip = |e| malformed(path, e);
-        let mut archive = ZipWriter::new(file);
-        for (name, tensor) in sorted {
-            let options = SimpleFileOptions::default()
-                .compression_method(CompressionMethod::Deflated)
-                .last_modified_time(DateTime::default())
-                // Compressed data may be a little larger than the plain.
-                .large_file(tensor.meta().bytes() > (u32::MAX / 2) as usize);
-            archive.start_file(format!("{name}.npy"), options).map_err(zip)?;
-            super::write(&mut archive, tensor, path).map_err(|e| e.context(name))?;
-        }
-        archive.finish().map_err(zip)?;
-        Ok(())
-    })
+    let zip = |e| malformed(path, e);
+    let mut archive = ZipWriter::new(AtomicFile::create(path)?);
+    for (name, tensor) in sorted {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Deflated)
+            .last_modified_time(DateTime::default())
+            // Compressed data may be a little larger than the plain.
+            .large_file(tensor.meta().bytes() > (u32::MAX / 2) as usize);
+        archive.start_file(format!("{name}.npy"), options).map_err(zip)?;
+        super::write(&mut archive, tensor, path).map_err(|e| e.context(name))?;
+    }
+    Ok(archive.finish().map_err(zip)?.commit()?)
 }
 
 /// Loads every array of an archive, under the names of its entries without `.npy`.

@@ -65,11 +65,13 @@ pub(super) fn backward_input(op: &Conv, size: &Spatial, g: &Tensor, weight: &Ten
     let (o, c, kernel) = (weight.dims()[0], weight.dims()[1], &weight.dims()[2..]);
     let mut spread = g.clone();
     for d in 0..spatial {
+        // An empty axis is computed as if it had one element, which is dropped at the end.
+        let size = size[d].max(1);
         spread = spread_out(&spread, d + 2, op.stride[d])?;
         // Position 0 of the input meets the last element of the window that ends there.
         let reach = op.dilation[d] * (kernel[d] - 1);
         let before = reach as isize - op.padding[d] as isize;
-        let after = (size[d] + op.padding[d]) as isize - spread.dims()[d + 2] as isize;
+        let after = (size + op.padding[d]) as isize - spread.dims()[d + 2] as isize;
         spread = extend(&spread, d + 2, before, after)?;
     }
     // Filters from each input channel to the outputs of its group, backwards in space.
@@ -80,7 +82,8 @@ pub(super) fn backward_input(op: &Conv, size: &Spatial, g: &Tensor, weight: &Ten
     let axes: Vec<usize> = (2..2 + spatial).collect();
     let flipped = weight.reshape(split)?.transpose(1, 2)?.reshape(merged)?.flip(&axes)?;
     let full = Conv { stride: [1; 3], padding: [0; 3], ..*op };
-    Op::Conv(full).run1(&[&spread, &flipped])
+    let gradient = Op::Conv(full).run1(&[&spread, &flipped])?;
+    (0..spatial).filter(|&d| size[d] == 0).try_fold(gradient, |g, d| g.narrow(d + 2, 0, 0))
 }
 
 /// Zeros put between the elements of an axis, so that neighbours come to lie `step` apart.
