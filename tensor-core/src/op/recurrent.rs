@@ -136,7 +136,11 @@ pub(super) fn infer_gru_grad(inputs: &[Meta]) -> Result<Metas> {
         [active, y, w_hh, h0, gy] => (active, y, w_hh, h0, gy, active),
         [active, y, w_hh, h0, gy, g_active] => (active, y, w_hh, h0, gy, g_active),
         _ => {
-            return Err(Error::shape(op, inputs, "expects activations, h, w_hh, h0 and one or two gradients"));
+            return Err(Error::shape(
+                op,
+                inputs,
+                "expects activations, h, w_hh, h0 and one or two gradients",
+            ));
         }
     };
     let sizes = Sizes::new(op, active, GRU_SAVED, w_hh, GRU_GATES, inputs)?;
