@@ -5,7 +5,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
+    __m256, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
     _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
@@ -118,6 +118,8 @@ trait Lanes: Copy {
     /// # Safety
     /// The machine has the register.
     unsafe fn fma(self, b: Self, sum: Self) -> Self;
+    /// Says that a register will be read from there soon, wherever that is.
+    fn expect(_: *const Self::Element) {}
 }
 
 macro_rules! lanes {
@@ -147,6 +149,11 @@ macro_rules! lanes {
             unsafe fn fma(self, b: Self, sum: Self) -> Self {
                 // SAFETY: promised by the caller.
                 unsafe { $fma(self, b, sum) }
+            }
+            #[inline(always)]
+            fn expect(at: *const f32) {
+                // SAFETY: a hint reads nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
             }
         }
     };
@@ -227,6 +234,9 @@ unsafe fn some_rows<V: Lanes, const R: usize>(tile: Tile<V::Element>) {
             for (r, sums) in sums.iter_mut().enumerate() {
                 let from = tile.from.add(r * tile.from_pitch);
                 *sums = [V::load(from), V::load(from.add(V::LANES))];
+                // The next panel begins where this one ends; its rows are too far apart for the machine to guess.
+                V::expect(from.wrapping_add(2 * V::LANES));
+                V::expect(from.wrapping_add(3 * V::LANES));
             }
         }
         for k in 0..tile.depth {
