@@ -204,6 +204,16 @@ fn wrong_operands_are_errors_that_say_what_would_do() {
     assert!(text.contains("at least one step"), "{text}");
     let single = Tensor::zeros([5, 2, 3], DType::F32, &device).unwrap();
     assert!(layer.forward_with(&single, None).is_err());
+    // The ops themselves.
+    let (w, state) = (zeros(&[16, 4]), zeros(&[2, 4]));
+    let text = zeros(&[5, 2, 15]).lstm(&w, &state, &state).unwrap_err().to_string();
+    assert!(text.contains("gates [time, batch, 16]") && text.contains("[5, 2, 15]"), "{text}");
+    let text = zeros(&[5, 2, 16]).lstm(&zeros(&[12, 4]), &state, &state).unwrap_err().to_string();
+    assert!(text.contains("w_hh must be [4 * hidden, hidden]"), "{text}");
+    let text = zeros(&[5, 2, 16]).lstm(&w, &state, &zeros(&[2, 3])).unwrap_err().to_string();
+    assert!(text.contains("c0 must be [2, 4], not [2, 3]"), "{text}");
+    let text = zeros(&[5, 2, 12]).gru(&zeros(&[12, 4]), &state, Some(&zeros(&[4]))).unwrap_err().to_string();
+    assert!(text.contains("b_hh must be [12], not [4]"), "{text}");
     assert!(Lstm::new(3, 4).num_layers(0).init(&device).is_err());
     assert!(Lstm::new(3, 0).init(&device).is_err());
     assert!(Lstm::new(3, 4).dropout(1.5).init(&device).is_err());

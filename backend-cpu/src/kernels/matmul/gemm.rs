@@ -85,6 +85,27 @@ impl<'a, T> Mat<'a, T> {
     pub(crate) fn cols(self, range: Range<usize>) -> Self {
         self.t().rows(range).t()
     }
+
+    /// Whether the elements of a row follow each other.
+    pub(super) fn has_contiguous_rows(&self) -> bool {
+        self.col_stride == 1
+    }
+
+    /// Copies some elements of a row, which follow each other, to the beginning of `to`.
+    ///
+    /// # Panics
+    /// The row has no such elements, or there is no room for them: a bug in the caller.
+    pub(super) fn read_row(&self, i: usize, cols: Range<usize>, to: &mut [T])
+    where
+        T: Copy,
+    {
+        assert!(self.has_contiguous_rows() && i < self.rows);
+        assert!(cols.start <= cols.end && cols.end <= self.cols && cols.len() <= to.len());
+        let from = self.start.wrapping_offset(i as isize * self.row_stride).wrapping_add(cols.start);
+        // SAFETY: row `i` and these columns lie in the slice, as checked when the matrix was made; `to` is
+        // exclusively borrowed.
+        unsafe { std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), cols.len()) }
+    }
 }
 
 /// A matrix to write, with contiguous rows.
@@ -129,6 +150,11 @@ impl<'a, T> MatMut<'a, T> {
         assert!(cols.start <= cols.end && cols.end <= self.cols);
         let start = self.start.wrapping_add(rows.start * self.pitch + cols.start);
         MatMut { start, rows: rows.len(), cols: cols.len(), pitch: self.pitch, slice: PhantomData }
+    }
+
+    /// The first element, and from one row to the next: for kernels that write all of the matrix.
+    pub(super) fn raw(&mut self) -> (*mut T, usize) {
+        (self.start, self.pitch)
     }
 
     /// One row.

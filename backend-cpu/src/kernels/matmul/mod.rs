@@ -1,20 +1,25 @@
 //! Matrix products.
 //!
 //! Operands are read where they lie, whatever their strides: transposed, batched, broadcast. A batch that
-//! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, and
-//! [`integer`] is the plain loop for integers.
+//! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, [`panels`] are
+//! matrices packed for many products, [`tall`] is for gradients of weights, and [`integer`] is the plain loop for
+//! integers.
 
 pub(crate) mod gemm;
 mod integer;
+mod lanes;
 pub(crate) mod operand;
+pub(crate) mod panels;
+mod tall;
 pub(crate) mod tiles;
 
 use gradus_tensor_core::{DType, Meta, Result, Shape, View};
 
 use self::gemm::{Mat, MatMut, Old, product};
 use self::operand::Operand;
+use self::panels::Packed;
 use self::tiles::Tiles;
-use super::dense::{Dense, Output, Real, tasks, with_real};
+use super::dense::{Dense, Output, tasks, with_real};
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
 
@@ -43,7 +48,7 @@ pub(crate) fn linear(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> D
     })
 }
 
-fn batched<T: Real>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_, T>) -> Result<()> {
+fn batched<T: Packed>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_, T>) -> Result<()> {
     if y.is_empty() {
         return Ok(());
     }
@@ -66,7 +71,16 @@ fn batched<T: Real>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_
 }
 
 /// `y = a @ b + bias`, in tiles.
-fn parallel<T: Real>(cpu: &Cpu, y: &mut [T], a: Mat<'_, T>, b: Mat<'_, T>, bias: Option<&[T]>) -> Result<()> {
+fn parallel<T: Packed>(
+    cpu: &Cpu,
+    y: &mut [T],
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    bias: Option<&[T]>,
+) -> Result<()> {
+    if bias.is_none() && tall::suits(cpu, &a, &b) {
+        return tall::product(cpu, y, a, b);
+    }
     let tiles = Tiles::new(a.rows, b.cols, a.cols);
     let all = MatMut::new(y, a.rows, b.cols);
     tasks(cpu, tiles.count(), tiles.cost(), |i| {

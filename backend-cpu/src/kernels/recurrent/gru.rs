@@ -2,11 +2,10 @@
 
 use gradus_tensor_core::Result;
 
-use super::lanes::Recur;
-use super::panels::{Panels, Start};
 use super::{Sizes, through_sigmoid, through_tanh};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Scratch};
+use crate::kernels::matmul::panels::{Packed, Panels, Start};
 use crate::level::Kernel;
 
 const GATES: usize = 3;
@@ -14,7 +13,7 @@ const GATES: usize = 3;
 const KEPT: usize = 4;
 
 /// Operands `gates`, `w_hh`, `h0` and a bias; outputs `h`, activations.
-pub(super) fn forward<T: Recur>(
+pub(super) fn forward<T: Packed>(
     cpu: &Cpu,
     sizes: Sizes,
     [gates, w_hh, h0]: [&[T]; 3],
@@ -51,7 +50,7 @@ struct Step<'a, T> {
     new_h: &'a mut [T],
 }
 
-impl<T: Recur> Kernel for Step<'_, T> {
+impl<T: Packed> Kernel for Step<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -88,7 +87,7 @@ pub(super) struct Saved<'a, T> {
 
 /// Outputs: gradients of `gates`, of the products with the weight, and of `h0`, which holds that of the state on the
 /// way.
-pub(super) fn backward<T: Recur>(
+pub(super) fn backward<T: Packed>(
     cpu: &Cpu,
     sizes: Sizes,
     saved: Saved<'_, T>,
@@ -142,7 +141,7 @@ struct Back<'a, T> {
     sums: &'a mut [T],
 }
 
-impl<T: Recur> Back<'_, T> {
+impl<T: Packed> Back<'_, T> {
     /// `more(row, k)` is added to the gradient of activation `k` of a row.
     #[inline(always)]
     fn rows(self, more: impl Fn(usize, usize) -> T) {
@@ -182,7 +181,7 @@ impl<T: Recur> Back<'_, T> {
     }
 }
 
-impl<T: Recur> Kernel for Back<'_, T> {
+impl<T: Packed> Kernel for Back<'_, T> {
     type Output = ();
 
     #[inline(always)]

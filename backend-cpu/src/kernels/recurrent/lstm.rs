@@ -2,17 +2,16 @@
 
 use gradus_tensor_core::Result;
 
-use super::lanes::Recur;
-use super::panels::{Panels, Start};
 use super::{Sizes, through_sigmoid, through_tanh};
 use crate::Cpu;
 use crate::kernels::dense::Parts;
+use crate::kernels::matmul::panels::{Packed, Panels, Start};
 use crate::level::Kernel;
 
 const GATES: usize = 4;
 
 /// Operands `gates`, `w_hh`, `h0`, `c0`; outputs `h`, `c`, activations.
-pub(super) fn forward<T: Recur>(
+pub(super) fn forward<T: Packed>(
     cpu: &Cpu,
     sizes: Sizes,
     [gates, w_hh, h0, c0]: [&[T]; 4],
@@ -48,7 +47,7 @@ struct Step<'a, T> {
     new_h: &'a mut [T],
 }
 
-impl<T: Recur> Kernel for Step<'_, T> {
+impl<T: Packed> Kernel for Step<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -90,7 +89,7 @@ pub(super) struct Given<'a, T> {
 }
 
 /// Outputs: gradients of `gates`, `h0`, `c0`. The last two hold those of the state on the way.
-pub(super) fn backward<T: Recur>(
+pub(super) fn backward<T: Packed>(
     cpu: &Cpu,
     sizes: Sizes,
     saved: Saved<'_, T>,
@@ -148,7 +147,7 @@ struct Back<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Recur> Back<'_, T> {
+impl<T: Packed> Back<'_, T> {
     /// `more(row, k)` is added to the gradient of activation `k` of a row.
     #[inline(always)]
     fn rows(self, more: impl Fn(usize, usize) -> T) {
@@ -184,7 +183,7 @@ impl<T: Recur> Back<'_, T> {
     }
 }
 
-impl<T: Recur> Kernel for Back<'_, T> {
+impl<T: Packed> Kernel for Back<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -2,20 +2,18 @@
 //!
 //! Samples do not meet in a recurrence, so a task owns some rows of the batch and walks through all steps without
 //! waiting for anybody: a product with the recurrent weight, then one pass over the gates. The weight is packed once
-//! for all steps ([`panels`]), and an element of a product does not depend on which rows are computed together, so
+//! for all steps ([`Panels`](super::matmul::panels::Panels)), and an element of a product does not depend on which rows are computed together, so
 //! any number of threads gives the same bits.
 
 mod gru;
-mod lanes;
 mod lstm;
-mod panels;
 
 use std::ops::Range;
 
 use gradus_tensor_core::{Meta, View};
 
-use self::lanes::Recur;
 use super::dense::{Dense, Output, finished, with_real};
+use super::matmul::panels::Packed;
 use crate::execute::Done;
 use crate::{Cpu, CpuBuffer};
 
@@ -114,12 +112,12 @@ pub(crate) fn gru_grad(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) 
 
 /// `g` times the derivative of a sigmoid whose value is `s`.
 #[inline(always)]
-fn through_sigmoid<T: Recur>(g: T, s: T) -> T {
+fn through_sigmoid<T: Packed>(g: T, s: T) -> T {
     g * (s * (T::ONE - s))
 }
 
 /// `g` times the derivative of a tanh whose value is `t`.
 #[inline(always)]
-fn through_tanh<T: Recur>(g: T, t: T) -> T {
+fn through_tanh<T: Packed>(g: T, t: T) -> T {
     g * (T::ONE - t * t)
 }

@@ -5,8 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
+    _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use crate::Level;
@@ -15,13 +15,14 @@ use crate::math::real::Real as _;
 
 /// A tile's operands: `to = from + a @ panel` for `rows` rows and one panel's columns.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tile<T> {
+pub(crate) struct Tile<T> {
     pub(super) rows: usize,
     pub(super) depth: usize,
-    /// The first row's first element, and from one row to the next.
+    /// The first row's first element, from one row to the next, and from one element of a row to the next.
     pub(super) a: *const T,
     pub(super) a_pitch: usize,
-    /// `depth` times [`Recur::width`] elements.
+    pub(super) a_step: usize,
+    /// `depth` times [`Packed::width`] elements.
     pub(super) panel: *const T,
     /// Null for zeros.
     pub(super) from: *const T,
@@ -30,20 +31,25 @@ pub(super) struct Tile<T> {
     pub(super) to_pitch: usize,
 }
 
-/// An element that recurrences are computed in.
-pub(super) trait Recur: Real {
+/// An element of packed matrices.
+pub(crate) trait Packed: Real {
+    /// Whether there are registers for it here, and not only what stands for them.
+    const HAS_REGISTERS: bool;
+
     /// The columns of a panel.
     fn width(level: Level) -> usize;
 
     /// Computes a tile of any number of rows.
     ///
     /// # Safety
-    /// Every row named lies in memory, `depth` elements of `a` and [`Recur::width`] of `from` and `to`; `to` belongs
+    /// Every row named lies in memory, `depth` elements of `a` and [`Packed::width`] of `from` and `to`; `to` belongs
     /// to the caller alone and overlaps neither `a` nor the panel.
     unsafe fn multiply(level: Level, tile: Tile<Self>);
 }
 
-impl Recur for f32 {
+impl Packed for f32 {
+    const HAS_REGISTERS: bool = true;
+
     fn width(level: Level) -> usize {
         match level {
             #[cfg(target_arch = "x86_64")]
@@ -68,7 +74,9 @@ impl Recur for f32 {
     }
 }
 
-impl Recur for f64 {
+impl Packed for f64 {
+    const HAS_REGISTERS: bool = false;
+
     fn width(_: Level) -> usize {
         2 * <[f64; PLAIN]>::LANES
     }
@@ -80,7 +88,7 @@ impl Recur for f64 {
 }
 
 /// # Safety
-/// As [`Recur::multiply`].
+/// As [`Packed::multiply`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512(tile: Tile<f32>) {
@@ -89,7 +97,7 @@ unsafe fn avx512(tile: Tile<f32>) {
 }
 
 /// # Safety
-/// As [`Recur::multiply`].
+/// As [`Packed::multiply`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(tile: Tile<f32>) {
@@ -191,7 +199,7 @@ impl<T: Real> Lanes for [T; PLAIN] {
 }
 
 /// # Safety
-/// As [`Recur::multiply`], and the machine has the registers.
+/// As [`Packed::multiply`], and the machine has the registers.
 #[inline(always)]
 unsafe fn all_rows<V: Lanes>(tile: Tile<V::Element>) {
     let mut at = 0;
@@ -231,20 +239,27 @@ unsafe fn some_rows<V: Lanes, const R: usize>(tile: Tile<V::Element>) {
     unsafe {
         let mut sums = [[V::splat(V::Element::ZERO); 2]; R];
         if !tile.from.is_null() {
-            for (r, sums) in sums.iter_mut().enumerate() {
+            for r in 0..R {
+                // Rows are too far apart for the machine to guess.
                 let from = tile.from.add(r * tile.from_pitch);
-                *sums = [V::load(from), V::load(from.add(V::LANES))];
-                // The next panel begins where this one ends; its rows are too far apart for the machine to guess.
-                V::expect(from.wrapping_add(2 * V::LANES));
-                V::expect(from.wrapping_add(3 * V::LANES));
+                V::expect(from);
+                V::expect(from.add(V::LANES));
             }
         }
         for k in 0..tile.depth {
             let b = tile.panel.add(k * 2 * V::LANES);
             let b = [V::load(b), V::load(b.add(V::LANES))];
             for (r, sums) in sums.iter_mut().enumerate() {
-                let a = V::splat(*tile.a.add(r * tile.a_pitch + k));
+                let a = V::splat(*tile.a.add(r * tile.a_pitch + k * tile.a_step));
                 *sums = [a.fma(b[0], sums[0]), a.fma(b[1], sums[1])];
+            }
+        }
+        // What is added comes last, so that a long sum is one of partial sums.
+        if !tile.from.is_null() {
+            let one = V::splat(V::Element::ONE);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let from = tile.from.add(r * tile.from_pitch);
+                *sums = [one.fma(sums[0], V::load(from)), one.fma(sums[1], V::load(from.add(V::LANES)))];
             }
         }
         for (r, sums) in sums.into_iter().enumerate() {
