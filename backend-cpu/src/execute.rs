@@ -97,6 +97,10 @@ impl Backend for Cpu {
             Op::CrossEntropyGrad(op) => kernels::loss::cross_entropy_grad(self, op, inputs, &out[0]),
             Op::Attention(op) => kernels::attention::attention(self, op, inputs, out),
             Op::AttentionGrad(op) => kernels::attention::attention_grad(self, op, inputs, out),
+            Op::Lstm => kernels::recurrent::lstm(self, inputs, out),
+            Op::LstmGrad => kernels::recurrent::lstm_grad(self, inputs, out),
+            Op::Gru => kernels::recurrent::gru(self, inputs, out),
+            Op::GruGrad => kernels::recurrent::gru_grad(self, inputs, out),
             Op::Dropout { p, key } => kernels::random::dropout(self, *p, *key, &inputs[0]),
             Op::Custom(_) => Ok(Outcome::Unsupported),
             // `Op` is non-exhaustive for users; in this workspace every op is above.

@@ -2,7 +2,7 @@
 
 use gradus_autograd::{Autograd, Backward, no_grad};
 use gradus_nn::zoo::{self, Gpt, GptConfig, MobileNetV2, ResNet, Stem};
-use gradus_nn::{Conv2d, Module};
+use gradus_nn::{Conv2d, Linear, Lstm, Module, Parameters};
 use gradus_optim::{Adam, AdamW, Autocast, Sgd};
 use gradus_tensor_core::{DType, Device, Error, Result, Tensor};
 
@@ -65,7 +65,7 @@ cases! {
     resnet18_train: |d| training(ResNet::resnet18(3, 10, Stem::Small, d)?, momentum(), randn([32, 3, 32, 32], d)?, labels(&[32], 10, d)?);
     mobilenetv2_train: |d| training(MobileNetV2::new(3, 10, 0.0, d)?, momentum(), randn([16, 3, 64, 64], d)?, labels(&[16], 10, d)?);
     gpt_train: |d| training(Gpt::new(GptConfig::default(), d)?, AdamW::new(3e-4), labels(&[16, 128], 256, d)?, labels(&[16, 128], 256, d)?);
-    lstm_train: |_| absent("lstm");
+    lstm_train: |d| training(SequenceClassifier::new(d)?, Adam::new(1e-3), randn([32, 64, 64], d)?, labels(&[32], 10, d)?);
     resnet18_train_bf16: |d| training_with(BF16, ResNet::resnet18(3, 10, Stem::Small, d)?, momentum(), randn([32, 3, 32, 32], d)?, labels(&[32], 10, d)?);
     gpt_train_bf16: |d| training_with(BF16, Gpt::new(GptConfig::default(), d)?, AdamW::new(3e-4), labels(&[16, 128], 256, d)?, labels(&[16, 128], 256, d)?);
     resnet18_infer: |d| inference(ResNet::resnet18(3, 10, Stem::Small, d)?, randn([32, 3, 32, 32], d)?);
@@ -77,6 +77,27 @@ cases! {
 
 /// Mixed precision, as `torch.autocast("cpu", torch.bfloat16)` around the forward pass.
 const BF16: Option<DType> = Some(DType::BF16);
+
+/// An LSTM whose last output is classified.
+#[derive(Parameters)]
+struct SequenceClassifier {
+    lstm: Lstm,
+    head: Linear,
+}
+
+impl SequenceClassifier {
+    fn new(device: &Device) -> Result<Self> {
+        let lstm = Lstm::new(64, 256).batch_first(true).init(device)?;
+        Ok(SequenceClassifier { lstm, head: Linear::new(256, 10).init(device)? })
+    }
+}
+
+impl Module for SequenceClassifier {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.lstm.forward(x)?;
+        self.head.forward(&y.select(1, y.dim(1)? - 1)?)
+    }
+}
 
 fn absent(what: &'static str) -> Result<Step> {
     Err(Error::argument(what, "not in this release"))

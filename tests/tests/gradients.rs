@@ -65,6 +65,8 @@ fn is_gradient(op: &Op) -> bool {
             | Op::NormGrad(_)
             | Op::CrossEntropyGrad(_)
             | Op::AttentionGrad(_)
+            | Op::LstmGrad
+            | Op::GruGrad
     )
 }
 

@@ -58,6 +58,8 @@ fn recording_changes_no_value() -> Result<()> {
                 | Op::NormGrad(_)
                 | Op::CrossEntropyGrad(_)
                 | Op::AttentionGrad(_)
+                | Op::LstmGrad
+                | Op::GruGrad
         ) || matches!(s.op, Op::Attention(_) if s.inputs.len() == 4)
     };
     let tracked = |op: &Op, x: &[Tensor]| -> Result<Vec<HostArray>> {

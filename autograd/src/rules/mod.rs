@@ -12,6 +12,7 @@
 mod elementwise;
 mod index;
 mod neural;
+mod recurrent;
 mod reduce;
 
 use std::borrow::Cow;
@@ -52,7 +53,9 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::SoftmaxGrad(_)
         | Op::NormGrad(_)
         | Op::CrossEntropyGrad(_)
-        | Op::AttentionGrad(_) => Class::Decompose,
+        | Op::AttentionGrad(_)
+        | Op::LstmGrad
+        | Op::GruGrad => Class::Decompose,
         // The fused gradient has none for an additive mask.
         Op::Attention(_) if tracked(3) => Class::Decompose,
         Op::Custom(op) => match op.differentiation() {
@@ -84,16 +87,18 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::PoolGrad { .. }
         | Op::CrossEntropy(_)
         | Op::Attention(_)
+        | Op::Lstm
+        | Op::Gru
         | Op::Dropout { .. } => Class::Differentiable,
         // `Op` is non-exhaustive across crates; an op that is not above has no gradient, and says so.
         _ => Class::Refused("it has no gradient rule; detach its operands if it is meant to be a constant"),
     }
 }
 
-/// Whether gradients flow through output `i`: every first output, and all outputs of custom ops. Indices and
-/// statistics are constants.
+/// Whether gradients flow through output `i`: every first output, and all outputs of recurrences and custom ops.
+/// Indices and statistics are constants.
 pub(crate) fn output_is_tracked(op: &Op, i: usize) -> bool {
-    i == 0 || matches!(op, Op::Custom(_))
+    i == 0 || matches!(op, Op::Lstm | Op::Gru | Op::Custom(_))
 }
 
 /// What a rule reads, as bit masks over operands and outputs.
@@ -155,6 +160,8 @@ pub(crate) fn saves(op: &Op, edges: &Edges) -> Saves {
         Op::PoolGrad { .. } => inputs(0b10),
         Op::CrossEntropy(_) => Saves { inputs: 0b11, outputs: 0b10, metas: false },
         Op::Attention(_) => Saves { inputs: 0b1111, outputs: 0b11, metas: false },
+        Op::Lstm => Saves { inputs: 0b1110, outputs: 0b111, metas: false },
+        Op::Gru => Saves { inputs: 0b110, outputs: 0b11, metas: false },
         Op::Custom(_) => Saves { inputs: u8::MAX, outputs: u8::MAX, metas: false },
         // Copy and Dropout are linear; the rest is never recorded.
         _ => Saves::default(),
@@ -219,6 +226,11 @@ pub(crate) fn backward(ctx: &Context<'_>, outputs: &[Option<Tensor>]) -> Result<
     if let Op::Custom(op) = ctx.op {
         let all = |saved: &[Option<Tensor>]| saved.iter().flatten().cloned().collect::<Vec<_>>();
         return Ok(op.backward(&all(&ctx.inputs), &all(&ctx.outputs), outputs)?.into());
+    }
+    match ctx.op {
+        Op::Lstm => return recurrent::lstm(ctx, outputs),
+        Op::Gru => return recurrent::gru(ctx, outputs),
+        _ => {}
     }
     let Some(Some(g)) = outputs.first() else {
         return Ok(Grads::new());

@@ -23,6 +23,7 @@ pub(crate) mod optimizer;
 pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod real;
+pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 pub(crate) mod softmax;

@@ -7,4 +7,5 @@ mod conv;
 mod matmul;
 mod norm;
 mod pool;
+mod recurrent;
 mod softmax;

@@ -39,6 +39,19 @@ fn products_that_are_cut_for_threads_are_right_in_every_tile() {
 }
 
 #[test]
+fn products_over_many_steps_are_right_whole_and_in_part() {
+    let devices = Devices::new();
+    // Transposed on the left and row by row on the right: as the gradient of a weight is.
+    for (m, n, k) in [(64, 32, 512), (130, 45, 700), (70, 530, 513)] {
+        for (la, lb) in [(Lie::Transposed, Lie::Contiguous), (Lie::Transposed, Lie::Flipped)] {
+            let a = Operand::random(&[m, k], DType::F32, la, 1);
+            let b = Operand::random(&[k, n], DType::F32, lb, 2);
+            check(&devices, &Op::MatMul, &[a, b], DType::F32);
+        }
+    }
+}
+
+#[test]
 fn integers_wrap() {
     let devices = Devices::new();
     for dtype in [DType::I64, DType::I32, DType::U8] {

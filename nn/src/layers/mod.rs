@@ -16,6 +16,7 @@ mod embedding;
 mod linear;
 mod norm;
 mod pool;
+mod recurrent;
 mod sequential;
 mod shape;
 mod spatial;
@@ -38,6 +39,9 @@ pub use norm::{GroupNorm, GroupNormBuilder, LayerNorm, LayerNormBuilder, RmsNorm
 pub use pool::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool, AvgPool1d, AvgPool2d,
     AvgPool3d, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, adaptive_avg_pool,
+};
+pub use recurrent::{
+    Cell, Gru, GruCell, Lstm, LstmCell, Recurrent, RecurrentBuilder, RecurrentWeights, Rnn, RnnCell,
 };
 pub use sequential::Sequential;
 pub use shape::{Flatten, Identity, Unflatten};

@@ -53,6 +53,9 @@ pub(super) fn cost(op: &Op, inputs: &[Meta]) -> Cost {
             let keys = inputs[2].shape[inputs[2].shape.rank() - 2] as u128;
             5 * keys * (numel(inputs, 1) + x)
         }
+        // The product with the weight, and some twenty operations for each feature of a step.
+        Op::Lstm | Op::Gru => x * (2 * last(1) + 20),
+        Op::LstmGrad | Op::GruGrad => y * (2 * last(2) + 20),
         Op::Custom(_) => 0,
     };
     let saturated = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);

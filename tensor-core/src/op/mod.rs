@@ -7,7 +7,7 @@
 //!
 //! Ops come in families, one file each: element-wise functions ([`UnaryOp`], [`BinaryOp`], [`CompareOp`]),
 //! creation, reductions, matrix products, indexing, normalizations, convolutions and pools, losses,
-//! attention, and what users add ([`CustomOp`]). Memory is changed by [`InPlaceOp`]s alone.
+//! attention, recurrences, and what users add ([`CustomOp`]). Memory is changed by [`InPlaceOp`]s alone.
 
 mod attention;
 mod binary;
@@ -21,6 +21,7 @@ mod index;
 mod loss;
 mod matmul;
 mod norm;
+mod recurrent;
 mod reduce;
 mod unary;
 mod unary_int;
@@ -154,6 +155,16 @@ pub enum Op {
     Attention(Attention),
     /// Operands `g`, `q`, `k`, `v`, `y`, `lse` and optionally the mask: the gradients of [`Op::Attention`].
     AttentionGrad(Attention),
+    /// Operands `gates`, `w_hh`, `h0`, `c0`: one layer of an LSTM in one direction.
+    Lstm,
+    /// Operands: the activations and `c` of [`Op::Lstm`], `w_hh`, `c0`, and one to three gradients of its outputs:
+    /// the gradients of `gates`, `h0` and `c0`.
+    LstmGrad,
+    /// Operands `gates`, `w_hh`, `h0` and optionally `b_hh`: one layer of a GRU in one direction.
+    Gru,
+    /// Operands: the activations and `h` of [`Op::Gru`], `w_hh`, `h0`, and one or two gradients of its outputs: the
+    /// gradients of `gates`, of `h @ w_hhᵀ + b_hh`, and of `h0`.
+    GruGrad,
     /// Zeroes each element with probability `p` and scales the others by `1 / (1 - p)`. The mask is a pure
     /// function of the key (element `i` is kept if [`Key::uniform32`] of `i` is at least `p`), so the op is
     /// linear and its own gradient.
@@ -205,6 +216,10 @@ impl Op {
             Op::CrossEntropyGrad(_) => "cross_entropy_grad",
             Op::Attention(_) => "scaled_dot_product_attention",
             Op::AttentionGrad(_) => "attention_grad",
+            Op::Lstm => "lstm",
+            Op::LstmGrad => "lstm_grad",
+            Op::Gru => "gru",
+            Op::GruGrad => "gru_grad",
             Op::Dropout { .. } => "dropout",
             Op::Custom(op) => op.name(),
         }
@@ -257,6 +272,10 @@ impl Op {
             Op::CrossEntropyGrad(op) => op.infer_grad(inputs),
             Op::Attention(op) => op.infer(inputs),
             Op::AttentionGrad(op) => op.infer_grad(inputs),
+            Op::Lstm => recurrent::infer_lstm(inputs),
+            Op::LstmGrad => recurrent::infer_lstm_grad(inputs),
+            Op::Gru => recurrent::infer_gru(inputs),
+            Op::GruGrad => recurrent::infer_gru_grad(inputs),
             Op::Dropout { p, .. } => {
                 let [x] = operands("dropout", inputs)?;
                 same_float("dropout", inputs)?;

@@ -117,6 +117,13 @@ fn empty_cases() -> Vec<(Op, Shapes)> {
         add(Op::Attention(attention), &[(&[2, t, 4], F), (&[2, s, 4], F), (&[2, s, 5], F)]);
     }
     add(Op::Attention(attention), &[(&[0, 2, 4], F), (&[0, 3, 4], F), (&[0, 3, 5], F)]);
+    for hidden in [0, 2] {
+        let [none, three, four] = [[0, 0, 4 * hidden], [2, 0, 3 * hidden], [2, 0, 4 * hidden]];
+        let state: &[usize] = &[0, hidden];
+        add(Op::Lstm, &[(&four, F), (&[4 * hidden, hidden], F), (state, F), (state, F)]);
+        add(Op::Gru, &[(&three, F), (&[3 * hidden, hidden], F), (state, F)]);
+        add(Op::Lstm, &[(&none, F), (&[4 * hidden, hidden], F), (state, F), (state, F)]);
+    }
     cases
 }
 

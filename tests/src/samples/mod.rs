@@ -16,6 +16,7 @@ mod input;
 mod loss;
 mod matmul;
 mod norm;
+mod recurrent;
 mod reduce;
 
 use gradus_tensor_core::rng::Key;
@@ -48,12 +49,13 @@ pub enum Family {
     Pool,
     Loss,
     Attention,
+    Recurrent,
     Dropout,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 18] = [
+    pub const ALL: [Family; 19] = [
         Family::Create,
         Family::Unary,
         Family::UnaryGrad,
@@ -71,6 +73,7 @@ impl Family {
         Family::Pool,
         Family::Loss,
         Family::Attention,
+        Family::Recurrent,
         Family::Dropout,
     ];
 
@@ -94,6 +97,7 @@ impl Family {
             Family::Pool => conv::pool(),
             Family::Loss => loss::loss(),
             Family::Attention => attention::attention(),
+            Family::Recurrent => recurrent::recurrent(),
             Family::Dropout => create::dropout(),
         }
     }

@@ -136,6 +136,11 @@ impl<'a, T> MatMut<'a, T> {
         MatMut { start, rows: rows.len(), cols: cols.len(), pitch: self.pitch, slice: PhantomData }
     }
 
+    /// The first element, and from one row to the next: for kernels that write all of the matrix.
+    pub(super) fn raw(&mut self) -> (*mut T, usize) {
+        (self.start, self.pitch)
+    }
+
     /// One row.
     pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.rows);

@@ -1,14 +1,16 @@
 //! Matrix products.
 //!
 //! Operands are read where they lie, whatever their strides: transposed, batched, broadcast. A batch that
-//! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, and
-//! [`integer`] is the plain loop for integers.
+//! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, [`panels`] are
+//! matrices packed for many products, and [`integer`] is the plain loop for integers.
 
 pub(crate) mod gemm;
 mod integer;
+mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod micro;
 pub(crate) mod operand;
+pub(crate) mod panels;
 pub(crate) mod tiles;
 
 use gradus_tensor_core::{DType, Meta, Result, Shape, View};

@@ -25,6 +25,7 @@ mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod recurrent;
 mod softmax;
 mod unary_grad;
 
@@ -62,6 +63,14 @@ pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>
         (Op::Attention(op), [q, k, v, mask @ ..]) => Some(attention::attention(op, q, k, v, mask.first())),
         (Op::AttentionGrad(op), [g, q, k, v, _, _, mask @ ..]) => {
             Some(attention::attention_grad(op, g, q, k, v, mask.first()))
+        }
+        (Op::Lstm, [gates, w_hh, h0, c0]) => Some(recurrent::lstm(gates, w_hh, h0, c0)),
+        (Op::LstmGrad, [active, c, w_hh, c0, given @ ..]) if !given.is_empty() => {
+            Some(recurrent::lstm_grad(active, c, w_hh, c0, given))
+        }
+        (Op::Gru, [gates, w_hh, h0, b_hh @ ..]) => Some(recurrent::gru(gates, w_hh, h0, b_hh.first())),
+        (Op::GruGrad, [active, y, w_hh, h0, given @ ..]) if !given.is_empty() => {
+            Some(recurrent::gru_grad(active, y, w_hh, h0, given))
         }
         (Op::Custom(op), inputs) => Some(op.forward(inputs)),
         _ => {
