@@ -49,6 +49,7 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         Op::UnaryGrad(_)
         | Op::SoftmaxGrad(_)
         | Op::NormGrad(_)
+        | Op::BatchNormEval { .. }
         | Op::CrossEntropyGrad(_)
         | Op::AttentionGrad(_) => Class::Decompose,
         // The fused gradient has none for an additive mask.

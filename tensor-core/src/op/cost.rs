@@ -34,6 +34,7 @@ pub(super) fn cost(op: &Op, inputs: &[Meta]) -> Cost {
         Op::Softmax(_) | Op::SoftmaxGrad(_) => x * 12,
         Op::Norm(_) => x * 8,
         Op::NormGrad(_) => x * 14,
+        Op::BatchNormEval { .. } => x * 3,
         Op::Conv(_) => 2 * y * filter(&inputs[1].shape),
         Op::ConvBackwardInput { .. } => 2 * x * filter(&inputs[1].shape),
         Op::ConvBackwardWeight { .. } => 2 * x * filter(&outputs[0].shape),
