@@ -179,6 +179,7 @@ fn composites() -> Vec<(Op, Vec<Option<Vec<usize>>>)> {
         all.push((Op::Norm(norm(kind)), vec![f(&[3, 4, 2]), Some(parameter.clone()), Some(parameter)]));
     }
     all.push((Op::Norm(norm(NormKind::Rms { dims: 1 })), vec![f(&[3, 4]), f(&[4])]));
+    all.push((Op::BatchNormEval { eps: 1e-3 }, vec![f(&[3, 4, 2]), f(&[4]), f(&[4]), f(&[4]), f(&[4])]));
     all.extend(
         UnaryOp::ALL
             .into_iter()

@@ -52,6 +52,7 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         Op::UnaryGrad(_)
         | Op::SoftmaxGrad(_)
         | Op::NormGrad(_)
+        | Op::BatchNormEval { .. }
         | Op::CrossEntropyGrad(_)
         | Op::AttentionGrad(_)
         | Op::LstmGrad

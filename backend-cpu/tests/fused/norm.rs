@@ -16,6 +16,9 @@ fn cases() -> Vec<(NormKind, &'static [usize])> {
         (NormKind::Batch, &[4, 3, 3, 5]),
         (NormKind::Batch, &[3, 6, 80, 70]),
         (NormKind::Batch, &[2, 0, 3]),
+        (NormKind::Batch, &[9, 37, 2, 2]),
+        (NormKind::Batch, &[7, 21, 4, 4]),
+        (NormKind::Batch, &[5, 18, 7, 8]),
         (NormKind::Group { groups: 2 }, &[3, 20]),
         (NormKind::Group { groups: 3 }, &[4, 6, 5, 9]),
         (NormKind::Group { groups: 1 }, &[2, 3, 90, 80]),
@@ -68,5 +71,38 @@ fn a_large_mean_costs_no_precision_of_the_variance() {
         // Multiples of 2^-8, so that the values themselves are exact in f32.
         let x = Operand::map(&dims, DType::F32, Lie::Contiguous, 7, |u| 1000.0 + (u * 256.0).floor() / 256.0);
         check_within(&devices, &Op::Norm(Norm { kind, eps: 0.0 }), &[x], 1e-4);
+    }
+}
+
+#[test]
+fn batch_norms_by_given_statistics_are_right() {
+    let devices = Devices::new();
+    let op = Op::BatchNormEval { eps: 1e-3 };
+    let shapes: [&[usize]; 8] = [
+        &[30, 5],
+        &[1, 7],
+        &[5, 3, 11],
+        &[9, 37, 2, 2],
+        &[4, 6, 9, 7],
+        &[3, 5, 40, 41],
+        &[2, 0, 3],
+        &[0, 4, 3, 3],
+    ];
+    for dtype in DType::FLOATS {
+        for (dims, lie) in shapes.iter().flat_map(|dims| LIES.map(|lie| (*dims, lie))) {
+            let vector = |seed, dtype, low: f64| {
+                Operand::map(&dims[1..2], dtype, Lie::Contiguous, seed, move |u| u + low)
+            };
+            let x = Operand::map(dims, dtype, lie, 1, |u| 3.0 * u - 1.0);
+            // Half precision usually keeps its statistics in single precision.
+            for statistics in [dtype, dtype.accumulator()] {
+                let mut operands = vec![x.clone(), vector(2, statistics, -0.5), vector(3, statistics, 0.1)];
+                check_within(&devices, &op, &operands, tolerance(dtype));
+                operands.push(vector(4, dtype, -0.5));
+                check_within(&devices, &op, &operands, tolerance(dtype));
+                operands.push(vector(5, dtype, -0.5));
+                check_within(&devices, &op, &operands, tolerance(dtype));
+            }
+        }
     }
 }

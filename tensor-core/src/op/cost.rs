@@ -35,6 +35,7 @@ pub(super) fn cost(op: &Op, inputs: &[Meta]) -> Cost {
         Op::Softmax(_) | Op::SoftmaxGrad(_) => x * 12,
         Op::Norm(_) => x * 8,
         Op::NormGrad(_) => x * 14,
+        Op::BatchNormEval { .. } => x * 3,
         Op::Conv(_) => filter(&inputs[1].shape).saturating_mul(2 * y),
         Op::ConvBackwardInput { .. } => filter(&inputs[1].shape).saturating_mul(2 * x),
         Op::ConvBackwardWeight { .. } => filter(&outputs[0].shape).saturating_mul(2 * x),

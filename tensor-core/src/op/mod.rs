@@ -122,6 +122,12 @@ pub enum Op {
     Norm(Norm),
     /// Operands `g`, `x`, `mean`, `variance` and optionally `weight`: the gradients of [`Op::Norm`].
     NormGrad(Norm),
+    /// Operands `x`, `mean`, `variance`, then optionally a weight, then optionally a bias: batch normalization by
+    /// given statistics, `(x - mean) / sqrt(variance + eps) * weight + bias` along axis 1.
+    BatchNormEval {
+        /// Added to the variance.
+        eps: f64,
+    },
     /// Operands `x`, `weight` and optionally `bias`: a convolution.
     Conv(Conv),
     /// Operands `g`, `weight`: the gradient of a convolution's input; also the transposed convolution.
@@ -207,6 +213,7 @@ impl Op {
             Op::SoftmaxGrad(_) => "softmax_grad",
             Op::Norm(op) => op.name(),
             Op::NormGrad(_) => "norm_grad",
+            Op::BatchNormEval { .. } => "batch_norm",
             Op::Conv(_) => "conv",
             Op::ConvBackwardInput { .. } => "conv_backward_input",
             Op::ConvBackwardWeight { .. } => "conv_backward_weight",
@@ -263,6 +270,7 @@ impl Op {
             Op::SoftmaxGrad(op) => op.infer_grad(inputs),
             Op::Norm(op) => op.infer(inputs),
             Op::NormGrad(op) => op.infer_grad(inputs),
+            Op::BatchNormEval { .. } => norm::infer_batch_norm_eval(inputs),
             Op::Conv(op) => op.infer(inputs),
             Op::ConvBackwardInput { conv, size } => conv.infer_backward_input(size, inputs),
             Op::ConvBackwardWeight { conv, kernel } => conv.infer_backward_weight(kernel, inputs),

@@ -181,3 +181,21 @@ impl Norm {
         })
     }
 }
+
+/// Operands: `x`, mean, variance, then optionally a weight, then optionally a bias, all but `x` of shape `[C]`.
+pub(super) fn infer_batch_norm_eval(inputs: &[Meta]) -> Result<Metas> {
+    let op = "batch_norm";
+    let (Some((&x, vectors)), 3..=5) = (inputs.split_first(), inputs.len()) else {
+        return Err(Error::shape(op, inputs, "expects input, mean, variance and optionally weight and bias"));
+    };
+    if x.shape.rank() < 2 {
+        return Err(Error::shape(op, inputs, "expects [N, C, ..]"));
+    }
+    if vectors.iter().any(|v| v.shape[..] != x.shape[1..2]) {
+        return Err(Error::shape(op, inputs, format!("all but the input must have shape [{}]", x.shape[1])));
+    }
+    if inputs.iter().any(|m| !m.dtype.is_float()) {
+        return Err(Error::dtype(op, inputs, "expects operands of float dtypes"));
+    }
+    Ok(super::one(x))
+}

@@ -277,22 +277,13 @@ impl Tensor {
         bias: Option<&Tensor>,
         eps: f64,
     ) -> Result<Tensor> {
-        if self.rank() < 2 {
-            return Err(Error::shape("batch_norm", &[self.meta()], "expects [N, C, ..]"));
+        let op = Op::BatchNormEval { eps };
+        match (weight, bias) {
+            (None, None) => op.run1(&[self, mean, variance]),
+            (Some(weight), None) => op.run1(&[self, mean, variance, weight]),
+            (Some(weight), Some(bias)) => op.run1(&[self, mean, variance, weight, bias]),
+            (None, Some(bias)) => op.run1(&[self, mean, variance, &variance.ones_like()?, bias]),
         }
-        let mut scale = variance.add(eps)?.rsqrt()?;
-        if let Some(weight) = weight {
-            scale = scale.mul(weight)?;
-        }
-        let mut shift = mean.mul(&scale)?.neg()?;
-        if let Some(bias) = bias {
-            shift = shift.add(bias)?;
-        }
-        let mut dims = vec![1; self.rank()];
-        dims[1] = self.dims()[1];
-        let (scale, shift) =
-            (scale.reshape(&dims)?.cast(self.dtype())?, shift.reshape(&dims)?.cast(self.dtype())?);
-        self.mul(&scale)?.add(&shift)
     }
 
     /// Convolution of `[N, C, *size]` with `[O, C / groups, *kernel]`, in 1 to 3 dimensions.

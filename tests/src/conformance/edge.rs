@@ -94,6 +94,7 @@ fn empty_cases() -> Vec<(Op, Shapes)> {
     ] {
         add(Op::Norm(Norm { kind, eps: 1e-5 }), &[(&[0, 4], F)]);
     }
+    add(Op::BatchNormEval { eps: 1e-5 }, &[(&[0, 4], F), (&[4], F), (&[4], F)]);
     add(Op::Conv(Conv::default()), &[(&[0, 2, 5, 5], F), (&[3, 2, 3, 3], F)]);
     add(Op::Conv(Conv::default()), &[(&[2, 2, 5, 5], F), (&[0, 2, 3, 3], F)]);
     let [size, kernel] = [[5, 5, 1], [3, 3, 1]];

@@ -53,6 +53,13 @@ pub(super) fn norm() -> Vec<Sample> {
             samples.push(Sample::new(Op::NormGrad(norm), inputs).within(128.0, 16.0));
         }
     }
+    for (dims, parameters) in [(&[3, 2, 2, 3][..], 0), (&[5, 3], 1), (&[2, 4, 3], 2)] {
+        let channels = &[dims[1]];
+        let variance = Input::new(channels, super::Kind::Number { low: 0.1, high: 2.0 });
+        let mut inputs = vec![Input::number(dims), Input::number(channels), variance];
+        inputs.extend((0..parameters).map(|_| Input::number(channels)));
+        samples.push(Sample::new(Op::BatchNormEval { eps: 1e-3 }, inputs).within(64.0, 4.0));
+    }
     samples
 }
 

@@ -2,6 +2,7 @@
 
 use gradus_tensor_core::{Result, Shape};
 
+use super::affine::{GradEach, LONG, per_channel, spread};
 use super::{Backward, Forward};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
@@ -42,10 +43,25 @@ impl Planes {
             let planes = self.starts(channel).map(|start| &all[start..start + self.area]);
             return planes.flat_map(|plane| plane.chunks(PIECE)).collect();
         }
-        for (to, start) in scratch.chunks_exact_mut(self.area).zip(self.starts(channel)) {
-            to.copy_from_slice(&all[start..start + self.area]);
+        match self.area {
+            1 => self.gather_short::<T, 1>(channel, all, scratch),
+            4 => self.gather_short::<T, 4>(channel, all, scratch),
+            16 => self.gather_short::<T, 16>(channel, all, scratch),
+            area => {
+                for (to, start) in scratch.chunks_exact_mut(area).zip(self.starts(channel)) {
+                    to.copy_from_slice(&all[start..start + area]);
+                }
+            }
         }
         scratch.chunks(PIECE).collect()
+    }
+
+    /// Copies planes of a known size, without a call for each.
+    fn gather_short<T: Real, const N: usize>(&self, channel: usize, all: &[T], scratch: &mut [T]) {
+        let all = all.as_chunks::<N>().0;
+        for (image, to) in scratch.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+            *to = all[image * self.channels + channel];
+        }
     }
 
     fn scratch(&self) -> usize {
@@ -61,7 +77,10 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) ->
         variance.fill(T::of(f64::NAN));
         return Ok(());
     }
-    let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
+    let short = planes.area < LONG;
+    let mut numbers = vec![[T::ZERO; 3]; planes.channels];
+    let (all, ys) = (Parts::new(&mut numbers), Parts::new(&mut *y));
+    let (means, variances) = (Parts::new(mean), Parts::new(variance));
     tasks(cpu, planes.channels, planes.count() * COST, |c| {
         let mut scratch = Scratch::new(cpu, planes.scratch())?;
         let pieces = planes.gather(c, x, scratch.slice());
@@ -73,13 +92,19 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) ->
         }
         let scale = T::of(1.0 / (v + eps).sqrt()) * weight.map_or(T::ONE, |w| w[c]);
         let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[c]));
+        if short {
+            // SAFETY: channels are disjoint.
+            unsafe { all.part(c..c + 1)[0] = [mean, scale, shift] };
+            return Ok(());
+        }
         for start in planes.starts(c) {
             // SAFETY: planes are disjoint.
             let y = unsafe { ys.part(start..start + planes.area) };
             cpu.level().run(Apply { x: &x[start..start + planes.area], y, mean, scale, shift });
         }
         Ok(())
-    })
+    })?;
+    if short { per_channel(cpu, &numbers, x, y, shape) } else { Ok(()) }
 }
 
 /// What is subtracted from the elements, and what is added after scaling: the bias, and what of the mean the
@@ -145,7 +170,10 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) 
         gbias.fill(T::ZERO);
         return Ok(());
     }
-    let (gxs, gweights, gbiases) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
+    let short = planes.area < LONG;
+    let mut numbers = vec![[T::ZERO; 4]; planes.channels];
+    let (all, gxs) = (Parts::new(&mut numbers), Parts::new(gx));
+    let (gweights, gbiases) = (Parts::new(gweight), Parts::new(gbias));
     tasks(cpu, planes.channels, 2 * planes.count() * COST, |c| {
         let (mut for_g, mut for_x) =
             (Scratch::new(cpu, planes.scratch())?, Scratch::new(cpu, planes.scratch())?);
@@ -161,12 +189,30 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) 
         let count = planes.count() as f64;
         let scale = T::of(r) * weight.map_or(T::ONE, |w| w[c]);
         let (first, slope) = (T::of(sums.0 / count), T::of(sums.1 * r * r / count));
+        if short {
+            // SAFETY: channels are disjoint.
+            unsafe { all.part(c..c + 1)[0] = [mean, scale, first, slope] };
+            return Ok(());
+        }
         for start in planes.starts(c) {
             let range = start..start + planes.area;
             // SAFETY: planes are disjoint.
             let gx = unsafe { gxs.part(range.clone()) };
             cpu.level().run(GradApply { g: &g[range.clone()], x: &x[range], gx, mean, scale, first, slope });
         }
+        Ok(())
+    })?;
+    if !short {
+        return Ok(());
+    }
+    let image = planes.channels * planes.area;
+    let mut numbers = spread(cpu, &numbers, planes.area)?;
+    let numbers = &*numbers.slice();
+    tasks(cpu, planes.images, image * COST, |i| {
+        let range = i * image..(i + 1) * image;
+        // SAFETY: images are disjoint.
+        let gx = unsafe { gxs.part(range.clone()) };
+        cpu.level().run(GradEach { g: &g[range.clone()], x: &x[range], gx, numbers });
         Ok(())
     })
 }

@@ -5,6 +5,7 @@
 //! brings the data into cache, so no precision is lost to a mean far from zero. Sums over rows that threads
 //! share are kept in blocks of fixed extent and added in order.
 
+mod affine;
 mod batch;
 mod group;
 mod rows;
@@ -14,7 +15,7 @@ use gradus_tensor_core::{Buffers, Meta, Outcome, View};
 
 use self::rows::Centre;
 use super::dense::{Dense, Output, finished, with_real};
-use crate::execute::Done;
+use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
 
 /// The operands and outputs of a forward pass.
@@ -104,5 +105,19 @@ pub(crate) fn norm_grad(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], ou
             buffers.push(gbias.finish(cpu)?);
         }
         Ok(Outcome::Done(buffers))
+    })
+}
+
+/// `Op::BatchNormEval`; operands `x`, mean, variance, and optionally weight and bias.
+pub(crate) fn batch_norm_eval(cpu: &Cpu, eps: f64, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
+    with_real!(out.dtype, T => {
+        let operand = |i: usize| inputs.get(i).map(|view| Dense::<T>::new(cpu, view)).transpose();
+        let (x, mean, variance) =
+            (Dense::<T>::new(cpu, &inputs[0])?, Dense::<T>::new(cpu, &inputs[1])?, Dense::<T>::new(cpu, &inputs[2])?);
+        let (weight, bias) = (operand(3)?, operand(4)?);
+        let mut y = Output::<T>::new(cpu, out)?;
+        let channels = affine::given(eps, &mean, &variance, weight.as_deref(), bias.as_deref());
+        affine::per_channel(cpu, &channels, &x, y.slice(), &out.shape)?;
+        done(y.finish(cpu)?)
     })
 }

@@ -47,6 +47,9 @@ pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>
         (Op::SoftmaxGrad(op), [g, y]) => one(softmax::softmax_grad(op, g, y)),
         (Op::Norm(op), [x, affine @ ..]) => Some(norm::norm(op, x, affine)),
         (Op::NormGrad(op), [g, x, _, _, weight @ ..]) => Some(norm::norm_grad(op, g, x, weight.first())),
+        (Op::BatchNormEval { eps }, [x, mean, variance, affine @ ..]) => {
+            one(norm::batch_norm_eval(*eps, x, mean, variance, affine))
+        }
         (Op::Conv(op), [x, weight, bias @ ..]) => one(conv::conv(op, x, weight, bias.first())),
         (Op::ConvBackwardInput { conv, size }, [g, weight]) => {
             one(conv::backward_input(conv, size, g, weight))

@@ -88,3 +88,25 @@ pub(super) fn norm_grad(op: &Norm, g: &Tensor, x: &Tensor, weight: Option<&Tenso
         NormKind::Layer { .. } | NormKind::Batch | NormKind::Group { .. } => vec![gx, gweight, total(g)?],
     })
 }
+
+/// An affine function per channel.
+pub(super) fn batch_norm_eval(
+    eps: f64,
+    x: &Tensor,
+    mean: &Tensor,
+    variance: &Tensor,
+    parameters: &[Tensor],
+) -> Result<Tensor> {
+    let dtype = x.dtype().accumulator();
+    let channels = per_channel(x.shape());
+    let vector = |v: &Tensor| v.cast(dtype)?.reshape(&channels);
+    let mut scale = vector(variance)?.add(eps)?.rsqrt()?;
+    if let Some(weight) = parameters.first() {
+        scale = scale.mul(&vector(weight)?)?;
+    }
+    let mut y = x.widened()?.sub(&vector(mean)?)?.mul(&scale)?;
+    if let Some(bias) = parameters.get(1) {
+        y = y.add(&vector(bias)?)?;
+    }
+    y.cast(x.dtype())
+}

@@ -1,4 +1,4 @@
-//! Convolutions with one input channel to a group, in all three passes.
+//! One plane at a time, for large ones.
 //!
 //! A plane is copied into scratch memory with its padding around it. There, moving a window by one tap is a
 //! constant distance in memory, so the sum over taps runs over whole padded rows, without a branch and at full
@@ -7,7 +7,7 @@
 
 use gradus_tensor_core::Result;
 
-use super::geometry::Geometry;
+use super::super::geometry::Geometry;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
 use crate::kernels::real::sum2;
