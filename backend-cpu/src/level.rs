@@ -59,15 +59,6 @@ impl Level {
         Level::Scalar
     }
 
-    /// Whether the machine multiplies `bf16` in hardware, and kernels of this level may use that.
-    pub fn multiplies_bf16(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        let has = is_x86_feature_detected!("avx512bf16");
-        #[cfg(not(target_arch = "x86_64"))]
-        let has = false;
-        has && self == Level::Avx512
-    }
-
     /// Runs the kernel's copy for this level.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {

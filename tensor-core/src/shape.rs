@@ -9,9 +9,8 @@ use crate::{Error, Result};
 pub const MAX_RANK: usize = 8;
 
 /// The sizes of a tensor's dimensions, outermost first; dereferences to `[usize]`.
-#[derive(Clone, Copy, Eq, Hash)]
+#[derive(Clone, Copy, Eq)]
 pub struct Shape {
-    // Unused entries are zero, so that derived hashing is right.
     dims: [usize; MAX_RANK],
     // (A word: see `DType`.)
     rank: usize,
@@ -128,6 +127,12 @@ impl PartialEq for Shape {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.rank == other.rank && (0..self.rank()).all(|axis| self.dims[axis] == other.dims[axis])
+    }
+}
+
+impl std::hash::Hash for Shape {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.dims().hash(state);
     }
 }
 

@@ -192,11 +192,11 @@ fn windows<T: Real, const R: usize, const K: usize>(
     assert!((R - 1) * below + last + (K - 1) * dilation < rows.len(), "windows outside their plane");
     for (i, out) in out.iter_mut().enumerate() {
         let mut sum = *out;
-        for r in 0..R {
-            for k in 0..K {
+        for (r, w) in w.iter().enumerate() {
+            for (k, w) in w.iter().enumerate() {
                 // SAFETY: at most the position of the last window's last element, which lies in the rows.
                 let x = unsafe { rows.get_unchecked(r * below + i * stride + k * dilation) };
-                accumulate(&mut sum, x, &w[r][k]);
+                accumulate(&mut sum, x, w);
             }
         }
         *out = sum;
@@ -393,11 +393,11 @@ fn products<T: Real, const R: usize, const K: usize>(
     let last = (from.len().max(1) - 1) * stride;
     assert!((R - 1) * below + last + (K - 1) * dilation < rows.len(), "windows outside their plane");
     for (i, from) in from.iter().enumerate() {
-        for r in 0..R {
-            for k in 0..K {
+        for (r, acc) in acc.iter_mut().enumerate() {
+            for (k, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: at most the position of the last window's last element, which lies in the rows.
                 let x = unsafe { rows.get_unchecked(r * below + i * stride + k * dilation) };
-                accumulate(&mut acc[r][k], x, from);
+                accumulate(acc, x, from);
             }
         }
     }
