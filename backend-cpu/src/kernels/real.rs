@@ -7,7 +7,9 @@
 pub(crate) const LANES: usize = 32;
 
 /// `f32` or `f64`, with the functions of [`crate::math`].
-pub(crate) trait Real: crate::math::real::Real + std::ops::AddAssign + std::ops::MulAssign {
+pub(crate) trait Real:
+    crate::math::real::Real + std::ops::AddAssign + std::ops::MulAssign + super::matmul::micro::Multiplied
+{
     const NEG_INFINITY: Self;
 }
 

@@ -1,17 +1,14 @@
 //! The one door to matrix multiplication: views of matrices, and their product on the calling thread.
 //!
 //! Everything that multiplies matrices (matmul, linear, convolution, attention) comes through [`product`], so
-//! this is the place to pack operands in advance or to exchange the kernel. The micro-kernels are those of the
-//! crate `gemm`, which picks them by run-time detection. It runs here on one thread at a time: callers cut
-//! products into tiles of sizes that depend on shapes alone, and so get the same bits from any number of threads.
+//! this is the place to pack operands in advance or to exchange the kernel ([`micro`](super::micro)). It runs here on
+//! one thread at a time: callers cut products into tiles of sizes that depend on shapes alone, and so get the same bits
+//! from any number of threads.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use gradus_tensor_core::DType;
-
-#[cfg(target_arch = "x86_64")]
-use super::micro;
+use super::micro::Product;
 use crate::Level;
 use crate::kernels::dense::Real;
 
@@ -173,47 +170,18 @@ pub(crate) fn product<T: Real>(c: &mut MatMut<'_, T>, old: Old, scale: T, a: Mat
         }
         return;
     }
-    let (rows, cols, depth) = (c.rows, c.cols, a.cols);
-    #[cfg(target_arch = "x86_64")]
-    if T::DTYPE == DType::F32 && micro::available(Level::detect()) {
-        let product = micro::Product {
-            shape: [rows, cols, depth],
-            c: c.start.cast(),
-            pitch: c.pitch,
-            old,
-            scale: bytemuck::cast(scale),
-            a: a.start.cast(),
-            a_strides: [a.row_stride, a.col_stride],
-            b: b.start.cast(),
-            b_strides: [b.row_stride, b.col_stride],
-        };
-        // SAFETY: as below, and `T` is f32; the level is what the machine was found to have.
-        unsafe { micro::run(Level::detect(), &product) };
-        return;
-    }
-    // SAFETY: the matrices lie in their slices, as checked when they were made; `c` is exclusively borrowed, so
-    // it overlaps neither `a` nor `b`; `T` is f32 or f64, which `gemm` knows.
-    unsafe {
-        gemm::gemm(
-            rows,
-            cols,
-            depth,
-            c.start,
-            1,
-            c.pitch as isize,
-            old == Old::Keep,
-            a.start,
-            a.col_stride,
-            a.row_stride,
-            b.start,
-            b.col_stride,
-            b.row_stride,
-            T::ONE,
-            scale,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+    let product = Product {
+        shape: [c.rows, c.cols, a.cols],
+        c: c.start,
+        pitch: c.pitch,
+        old,
+        scale,
+        a: a.start,
+        a_strides: [a.row_stride, a.col_stride],
+        b: b.start,
+        b_strides: [b.row_stride, b.col_stride],
+    };
+    // SAFETY: the matrices lie in their slices, as checked when they were made; `c` is exclusively borrowed, so it
+    // overlaps neither `a` nor `b`; the level is what the machine was found to have.
+    unsafe { T::product(Level::detect(), &product) }
 }

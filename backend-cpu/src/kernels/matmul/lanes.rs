@@ -1,14 +1,11 @@
 //! The inner loop of a product with a packed matrix: a tile of few rows and two registers of columns.
 //!
-//! Every element is a chain of fused multiply-adds in the order of the depth, whatever the tile and the
-//! instructions, so all levels give the same bits.
+//! Every element is a chain of multiply-adds in the order of the depth, whatever the tile.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
-    _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
-};
+use std::arch::x86_64::{__m256, __m512};
 
+use super::registers::{Lanes, PLAIN};
 use crate::Level;
 use crate::kernels::dense::Real;
 use crate::math::real::Real as _;
@@ -96,99 +93,6 @@ unsafe fn avx512(tile: Tile<f32>) {
 unsafe fn avx2(tile: Tile<f32>) {
     // SAFETY: promised by the caller.
     unsafe { all_rows::<__m256>(tile) }
-}
-
-/// A register, or what stands for one.
-trait Lanes: Copy {
-    type Element: Real;
-    const LANES: usize;
-    /// The rows of the largest tile: with two registers for each, what the machine has.
-    const ROWS: usize;
-
-    /// # Safety
-    /// The machine has the register, and so many elements can be read.
-    unsafe fn load(from: *const Self::Element) -> Self;
-    /// # Safety
-    /// The machine has the register, and so many elements can be written.
-    unsafe fn store(self, to: *mut Self::Element);
-    /// # Safety
-    /// The machine has the register.
-    unsafe fn splat(x: Self::Element) -> Self;
-    /// `self * b + sum`
-    ///
-    /// # Safety
-    /// The machine has the register.
-    unsafe fn fma(self, b: Self, sum: Self) -> Self;
-    /// Says that a register will be read from there soon, wherever that is.
-    fn expect(_: *const Self::Element) {}
-}
-
-macro_rules! lanes {
-    ($register:ty, $lanes:literal, $rows:literal, $load:ident, $store:ident, $splat:ident, $fma:ident) => {
-        #[cfg(target_arch = "x86_64")]
-        impl Lanes for $register {
-            type Element = f32;
-            const LANES: usize = $lanes;
-            const ROWS: usize = $rows;
-
-            #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self {
-                // SAFETY: promised by the caller.
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut f32) {
-                // SAFETY: promised by the caller.
-                unsafe { $store(to, self) }
-            }
-            #[inline(always)]
-            unsafe fn splat(x: f32) -> Self {
-                // SAFETY: promised by the caller.
-                unsafe { $splat(x) }
-            }
-            #[inline(always)]
-            unsafe fn fma(self, b: Self, sum: Self) -> Self {
-                // SAFETY: promised by the caller.
-                unsafe { $fma(self, b, sum) }
-            }
-            #[inline(always)]
-            fn expect(at: *const f32) {
-                // SAFETY: a hint reads nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-            }
-        }
-    };
-}
-
-lanes!(__m512, 16, 8, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps);
-lanes!(__m256, 8, 6, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps);
-
-/// Elements that stand for a register where there is none of ours.
-const PLAIN: usize = 4;
-
-impl<T: Real> Lanes for [T; PLAIN] {
-    type Element = T;
-    const LANES: usize = PLAIN;
-    const ROWS: usize = 4;
-
-    #[inline(always)]
-    unsafe fn load(from: *const T) -> Self {
-        // SAFETY: promised by the caller; an array of `T` is aligned as a `T`.
-        unsafe { from.cast::<Self>().read() }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut T) {
-        // SAFETY: as above.
-        unsafe { to.cast::<Self>().write(self) }
-    }
-    #[inline(always)]
-    unsafe fn splat(x: T) -> Self {
-        [x; PLAIN]
-    }
-    #[inline(always)]
-    unsafe fn fma(self, b: Self, sum: Self) -> Self {
-        std::array::from_fn(|i| self[i].fma(b[i], sum[i]))
-    }
 }
 
 /// # Safety

@@ -7,10 +7,10 @@
 pub(crate) mod gemm;
 mod integer;
 mod lanes;
-#[cfg(target_arch = "x86_64")]
-mod micro;
+pub(crate) mod micro;
 pub(crate) mod operand;
 pub(crate) mod panels;
+mod registers;
 pub(crate) mod tiles;
 
 use gradus_tensor_core::{DType, Meta, Result, Shape, View};
