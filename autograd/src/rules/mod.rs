@@ -52,7 +52,6 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         Op::UnaryGrad(_)
         | Op::SoftmaxGrad(_)
         | Op::NormGrad(_)
-        | Op::BatchNormEval { .. }
         | Op::CrossEntropyGrad(_)
         | Op::AttentionGrad(_)
         | Op::LstmGrad
@@ -81,6 +80,7 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::Linear
         | Op::Softmax(_)
         | Op::Norm(_)
+        | Op::BatchNormEval { .. }
         | Op::Conv(_)
         | Op::ConvBackwardInput { .. }
         | Op::ConvBackwardWeight { .. }
@@ -153,6 +153,8 @@ pub(crate) fn saves(op: &Op, edges: &Edges) -> Saves {
         Op::Concat { .. } | Op::Cast(_) => metas(Saves::default()),
         Op::Softmax(_) => Saves { outputs: 1, ..Saves::default() },
         Op::Norm(_) => Saves { inputs: 0b11, outputs: 0b110, metas: true },
+        // The bias, the last operand, is all that can be spared.
+        Op::BatchNormEval { .. } => metas(inputs(0b1111)),
         Op::Conv(_) => metas(inputs(bit(1, needs(0)) | bit(0, needs(1)))),
         Op::ConvBackwardInput { .. } | Op::ConvBackwardWeight { .. } => {
             metas(inputs(bit(1, needs(0)) | bit(0, needs(1))))
@@ -254,6 +256,7 @@ pub(crate) fn backward(ctx: &Context<'_>, outputs: &[Option<Tensor>]) -> Result<
         Op::Concat { axis } => index::concat(ctx, *axis, g),
         Op::Softmax(op) => Ok(grads([Some(run(Op::SoftmaxGrad(*op), &[g, ctx.output(0)?])?)])),
         Op::Norm(op) => neural::norm(ctx, op, g),
+        Op::BatchNormEval { eps } => neural::batch_norm_eval(ctx, *eps, g),
         Op::Conv(op) => neural::conv(ctx, op, g),
         Op::ConvBackwardInput { conv, .. } => neural::conv_backward_input(ctx, conv, g),
         Op::ConvBackwardWeight { conv, .. } => neural::conv_backward_weight(ctx, conv, g),

@@ -42,6 +42,41 @@ fn not_channels(rank: usize) -> AxisSet {
     (0..rank).filter(|&a| a != 1).map(AxisSet::single).fold(AxisSet::EMPTY, AxisSet::union)
 }
 
+/// Batch normalization by given statistics is affine in its input, and the statistics are operands like any other.
+pub(super) fn batch_norm_eval(ctx: &Context<'_>, eps: f64, g: &Tensor) -> Result<Grads> {
+    let x = ctx.input(0)?;
+    let dtype = x.dtype().accumulator();
+    let axes = not_channels(x.rank());
+    let mut channels = vec![1; x.rank()];
+    channels[1] = x.shape()[1];
+    let vector = |v: &Tensor| v.cast(dtype)?.reshape(&channels);
+    let g = g.cast(dtype)?;
+    let inverse = vector(ctx.input(2)?)?.add(eps)?.rsqrt()?;
+    let weight = if ctx.arity() > 3 { Some(vector(ctx.input(3)?)?) } else { None };
+    let scaled = |v: &Tensor| weight.as_ref().map_or_else(|| Ok(v.clone()), |w| v.mul(w));
+    let total = || g.sum_keepdim(axes);
+    let aligned = || g.mul(&x.cast(dtype)?.sub(&vector(ctx.input(1)?)?)?)?.sum_keepdim(axes);
+    let finish = |i: usize, gradient: Tensor| {
+        let meta = ctx.meta(i)?;
+        gradient.cast(meta.dtype)?.reshape(meta.shape)
+    };
+    let mut all = grads([
+        ctx.when(0, || finish(0, g.mul(&scaled(&inverse)?)?))?,
+        ctx.when(1, || finish(1, scaled(&total()?.mul(&inverse)?)?.neg()?))?,
+        ctx.when(2, || {
+            let cube = inverse.mul(&inverse)?.mul(&inverse)?;
+            finish(2, scaled(&aligned()?.mul(&cube)?)?.mul(-0.5)?)
+        })?,
+    ]);
+    if ctx.arity() > 3 {
+        all.push(ctx.when(3, || finish(3, aligned()?.mul(&inverse)?))?);
+    }
+    if ctx.arity() > 4 {
+        all.push(ctx.when(4, || finish(4, total()?))?);
+    }
+    Ok(all)
+}
+
 fn spatial(shape: &[usize]) -> [usize; 3] {
     let mut size = [1; 3];
     for (to, from) in size.iter_mut().zip(&shape[2..]) {

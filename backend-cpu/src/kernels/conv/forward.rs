@@ -84,18 +84,18 @@ pub(super) fn gather_unit<T: Real>(
     }
 }
 
-/// `y = conv(x, w) + bias`.
+/// `y = conv(x, w) + bias`, for a weight of a row for each output channel of all groups.
 pub(super) fn forward<T: Real>(
     cpu: &Cpu,
     geometry: &Geometry,
     x: &[T],
-    w: &[T],
+    w: Mat<'_, T>,
     bias: Option<&[T]>,
     y: &mut [T],
 ) -> Result<()> {
     let g = geometry;
     let (area, depth) = (g.out_area(), g.depth());
-    if x.is_empty() || w.is_empty() {
+    if x.is_empty() || w.rows == 0 || w.cols == 0 {
         for (row, y) in y.chunks_exact_mut(area.max(1)).enumerate() {
             y.fill(bias.map_or(T::ZERO, |b| b[row % b.len()]));
         }
@@ -114,7 +114,7 @@ pub(super) fn forward<T: Real>(
         let (unit, group, cut) = (&units[i / cuts / g.groups], i / cuts % g.groups, i % cuts);
         let outputs = cut * block..((cut + 1) * block).min(g.outputs);
         let rows = group * g.outputs + outputs.start..group * g.outputs + outputs.end;
-        let weight = Mat::new(w, g.groups * g.outputs, depth).rows(rows.clone());
+        let weight = w.rows(rows.clone());
         let channels = group * g.channels..(group + 1) * g.channels;
         let n = unit.columns();
         let pitch = pitch(n);

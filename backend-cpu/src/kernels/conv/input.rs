@@ -30,9 +30,16 @@ pub(super) fn backward_input<T: Real>(
         return Ok(());
     }
     if geometry.stride == [1; 3] {
+        let Geometry { channels, outputs, groups, .. } = *geometry;
+        if geometry.taps() == 1 && groups == 1 {
+            // Nothing to reverse, and a product reads its operands with any strides.
+            let w = Mat::new(w, outputs, channels).t();
+            return forward(cpu, &geometry.reversed(), g, w, None, gx);
+        }
         let mut reversed = Scratch::new(cpu, w.len())?;
         reverse(cpu, geometry, w, reversed.slice());
-        return forward(cpu, &geometry.reversed(), g, reversed.slice(), None, gx);
+        let w = Mat::new(reversed.slice(), groups * channels, outputs * geometry.taps());
+        return forward(cpu, &geometry.reversed(), g, w, None, gx);
     }
     strided(cpu, geometry, g, w, gx)
 }

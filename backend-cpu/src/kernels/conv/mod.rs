@@ -17,6 +17,7 @@ use gradus_tensor_core::{Meta, Result, View};
 
 use self::geometry::Geometry;
 use super::dense::{Dense, Output, Real, with_real};
+use super::matmul::gemm::Mat;
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
 
@@ -48,6 +49,7 @@ fn run_forward<T: Real>(
     } else if winograd::suits(geometry) {
         winograd::convolve(cpu, geometry, x, winograd::Weight::Forward(w), bias, y)
     } else {
+        let w = Mat::new(w, geometry.groups * geometry.outputs, geometry.depth());
         forward::forward(cpu, geometry, x, w, bias, y)
     }
 }

@@ -8,7 +8,7 @@
 //! Three phases, each over all threads: transform the input, multiply, transform the products. They run over some
 //! images at a time, so that what lies between the phases stays in cache. Every cut depends on shapes alone.
 //!
-//! Errors are those of the direct sum (see [`tile`]). But a value that is not finite reaches all outputs of the tiles
+//! Errors are about those of the direct sum (see [`tile`]). But a value that is not finite reaches all outputs of the tiles
 //! that read it, which may be neighbours of those whose window contains it.
 
 mod planes;

@@ -2,8 +2,8 @@
 //!
 //! Two outputs of a filter of three taps are a sum over four products of transformed inputs and transformed taps
 //! (Winograd; Lavin and Gray, arXiv:1509.09308), instead of six products. Applied to rows and then to columns, a
-//! tile of 2 x 2 outputs takes 16 products instead of 36. All constants are 0, 1 and one half, so the result is as
-//! accurate as the direct sum: the larger tiles, which take fewer products still, lose digits.
+//! tile of 2 x 2 outputs takes 16 products instead of 36. All constants are 0, 1 and one half, so the result is about
+//! as accurate as the direct sum: the larger tiles, which take fewer products still, lose digits.
 //!
 //! The gradient of the weight needs the adjoints: what is linear is transposed.
 //!
