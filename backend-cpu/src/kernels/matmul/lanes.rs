@@ -15,10 +15,9 @@ use crate::math::real::Real as _;
 pub(crate) struct Tile<T> {
     pub(super) rows: usize,
     pub(super) depth: usize,
-    /// The first row's first element, from one row to the next, and from one element of a row to the next.
+    /// The first row's first element, and from one row to the next; the elements of a row follow each other.
     pub(super) a: *const T,
     pub(super) a_pitch: usize,
-    pub(super) a_step: usize,
     /// `depth` times [`Packed::width`] elements.
     pub(super) panel: *const T,
     /// Null for zeros.
@@ -147,7 +146,7 @@ unsafe fn some_rows<V: Lanes, const R: usize>(tile: Tile<V::Element>) {
             let b = tile.panel.add(k * 2 * V::LANES);
             let b = [V::load(b), V::load(b.add(V::LANES))];
             for (r, sums) in sums.iter_mut().enumerate() {
-                let a = V::splat(*tile.a.add(r * tile.a_pitch + k * tile.a_step));
+                let a = V::splat(*tile.a.add(r * tile.a_pitch + k));
                 *sums = [a.fma(b[0], sums[0]), a.fma(b[1], sums[1])];
             }
         }

@@ -6,8 +6,8 @@
 //! strides. A library for large products packs both operands first, which for products that are a few hundred on a
 //! side takes as long as the multiplications.
 //!
-//! Every element is the sum in order of its depth, fused multiply-adds in blocks of [`DEPTH`], wherever it lies in a
-//! tile: results do not depend on how a caller cuts a product.
+//! Every element is the sum in order of its depth, in blocks of [`DEPTH`], wherever it lies in a tile; multiply-adds are
+//! fused where there is an instruction for it. So with a scale of 1 results do not depend on how a caller cuts a product.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};

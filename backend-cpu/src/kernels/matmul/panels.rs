@@ -103,7 +103,7 @@ impl<T: Packed> Panels<T> {
         });
         for first in (0..rows).step_by(ROWS) {
             let group = first..(first + ROWS).min(rows);
-            let left = Left { data: &a[group.start * depth..group.end * depth], pitch: depth, step: 1 };
+            let left = Left { data: &a[group.start * depth..group.end * depth], pitch: depth };
             let mut to = MatMut::new(&mut to[group.start * cols..group.end * cols], group.len(), cols);
             let start = match start {
                 Start::Rows(from) => Start::Rows(&from[group.start * cols..group.end * cols]),
@@ -157,7 +157,6 @@ impl<T: Packed> Panels<T> {
             depth: block.len(),
             a: left.data.as_ptr(),
             a_pitch: left.pitch,
-            a_step: left.step,
             panel: panel.as_ptr(),
             from,
             from_pitch,
@@ -191,17 +190,16 @@ impl<T: Packed> Panels<T> {
     }
 }
 
-/// The left operand of a product: element `k` of row `r` is `data[r * pitch + k * step]`.
+/// The left operand of a product: element `k` of row `r` is `data[r * pitch + k]`.
 #[derive(Clone, Copy)]
 struct Left<'a, T> {
     data: &'a [T],
     pitch: usize,
-    step: usize,
 }
 
 impl<T> Left<'_, T> {
     fn holds(&self, rows: usize, depth: usize) -> bool {
-        rows * depth == 0 || (rows - 1) * self.pitch + (depth - 1) * self.step < self.data.len()
+        rows * depth == 0 || (rows - 1) * self.pitch + depth - 1 < self.data.len()
     }
 }
 
