@@ -43,13 +43,14 @@ fn a_disk_that_is_full_is_an_error_and_the_checkpoint_from_before_stays_whole() 
     fit(dir.path().to_path_buf(), 1).unwrap();
     let before = checkpoints(dir.path());
     // 100 blocks are 50 or 100 kB, as the shell likes. Ignoring the signal makes writing beyond them an error.
-    let status = Command::new("sh")
+    // The limit is for every file, so what the child prints must not go to one: hence the pipes of `output`.
+    let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" --exact disk::saves_to_a_full_disk --ignored"])
         .arg(std::env::current_exe().unwrap())
         .env(ROLE, dir.path())
-        .status()
+        .output()
         .unwrap();
-    assert_eq!(status.code(), Some(7));
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(checkpoints(dir.path()), before);
     let kept = CheckpointDir::open(dir.path().join("checkpoints")).latest().unwrap();
     assert!(kept.skipped.is_empty());
