@@ -9,7 +9,8 @@
 //! that at most a fifth of a block is unused, and blocks of nearly equal tensors are interchangeable. Each
 //! class has a free list behind a lock of its own, held for one push or pop: threads meet only if they
 //! ask for the same class in the same few nanoseconds. Blocks are 64-byte aligned (a cache line, an AVX-512
-//! register). Elements that fit 64 bytes never come here: a [`CpuBuffer`](crate::CpuBuffer) holds them inside.
+//! register). Elements that fit 64 bytes never come here: a [`CpuBuffer`](crate::CpuBuffer) holds them inside, and
+//! counting their bytes too would cost more than the additions that are done with them.
 //!
 //! **Bounds.** Moving a block between live and cached changes nothing in total. Only a fresh block can grow
 //! the footprint, so that is where the bound is: before the total would pass the highest need seen so far
@@ -43,7 +44,6 @@ pub(crate) struct Allocator {
     allocated: AtomicUsize,
     peak: AtomicUsize,
     cached: AtomicUsize,
-    buffers: AtomicUsize,
 }
 
 /// A cached block.
@@ -88,7 +88,6 @@ impl Allocator {
             allocated: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             cached: AtomicUsize::new(0),
-            buffers: AtomicUsize::new(0),
         }
     }
 
@@ -103,7 +102,10 @@ impl Allocator {
             }
             None => self.fresh(size).ok_or_else(|| self.exhausted(bytes))?,
         };
-        self.count(size);
+        let now = self.allocated.fetch_add(size, Relaxed) + size;
+        if now > self.peak.load(Relaxed) {
+            self.peak.fetch_max(now, Relaxed);
+        }
         Ok(Block { start, class: class as u32 })
     }
 
@@ -111,26 +113,9 @@ impl Allocator {
     pub(crate) fn give(&self, block: &Block) {
         let class = block.class as usize;
         let size = size_of(class);
-        self.uncount(size);
+        self.allocated.fetch_sub(size, Relaxed);
         self.cached.fetch_add(size, Relaxed);
         lock(&self.free[class]).push(Free(block.start));
-    }
-
-    /// Counts a live buffer of that many bytes.
-    #[inline]
-    pub(crate) fn count(&self, bytes: usize) {
-        let now = self.allocated.fetch_add(bytes, Relaxed) + bytes;
-        self.buffers.fetch_add(1, Relaxed);
-        if now > self.peak.load(Relaxed) {
-            self.peak.fetch_max(now, Relaxed);
-        }
-    }
-
-    /// Counts a buffer of that many bytes as dropped.
-    #[inline]
-    pub(crate) fn uncount(&self, bytes: usize) {
-        self.allocated.fetch_sub(bytes, Relaxed);
-        self.buffers.fetch_sub(1, Relaxed);
     }
 
     /// Returns every cached block to the system.
@@ -151,12 +136,13 @@ impl Allocator {
         }
     }
 
+    /// Bytes of blocks. Buffers are counted by their handles of the allocator (see `Cpu::stats`).
     pub(crate) fn stats(&self) -> MemoryStats {
         MemoryStats {
             allocated: self.allocated.load(Relaxed),
             peak: self.peak.load(Relaxed),
             cached: self.cached.load(Relaxed),
-            buffers: self.buffers.load(Relaxed),
+            buffers: 0,
         }
     }
 
@@ -213,7 +199,7 @@ mod tests {
         assert_eq!(allocator.stats().cached, 1024);
         let b = allocator.take(900).unwrap();
         assert_eq!(b.start, address);
-        assert_eq!(allocator.stats(), MemoryStats { allocated: 1024, peak: 1024, cached: 0, buffers: 1 });
+        assert_eq!(allocator.stats(), MemoryStats { allocated: 1024, peak: 1024, cached: 0, buffers: 0 });
         allocator.give(&b);
         allocator.trim();
         assert_eq!(allocator.stats(), MemoryStats { peak: 1024, ..MemoryStats::default() });

@@ -16,6 +16,7 @@ pub struct CpuBuffer {
     dtype: DType,
     len: usize,
     storage: Storage,
+    // Held by buffers without a block too: the handles are how live buffers are counted.
     allocator: Arc<Allocator>,
 }
 
@@ -39,7 +40,6 @@ impl CpuBuffer {
     pub(crate) fn new(allocator: &Arc<Allocator>, dtype: DType, len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(dtype.size());
         let storage = if bytes <= INLINE {
-            allocator.count(bytes);
             Storage::Inline(Inline([0; INLINE / 8]))
         } else {
             Storage::Heap(allocator.take(bytes)?)
@@ -123,9 +123,8 @@ impl CpuBuffer {
 impl Drop for CpuBuffer {
     #[inline]
     fn drop(&mut self) {
-        match &self.storage {
-            Storage::Inline(_) => self.allocator.uncount(self.len * self.dtype.size()),
-            Storage::Heap(block) => self.allocator.give(block),
+        if let Storage::Heap(block) = &self.storage {
+            self.allocator.give(block);
         }
     }
 }

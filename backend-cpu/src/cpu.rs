@@ -67,8 +67,9 @@ impl Cpu {
         CpuBuffer::new(&self.allocator, dtype, len)
     }
 
+    /// Bytes of blocks, and the number of buffers: each holds the allocator once, and so does this.
     pub(crate) fn stats(&self) -> MemoryStats {
-        self.allocator.stats()
+        MemoryStats { buffers: Arc::strong_count(&self.allocator) - 1, ..self.allocator.stats() }
     }
 
     /// The threads, or `None` if the system gave none: then the calling thread does the work.

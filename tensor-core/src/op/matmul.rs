@@ -5,7 +5,7 @@ use crate::{Error, Meta, Metas, Result};
 /// Batched matrix product: `[.., m, k]` with `[.., k, n]` gives `[.., m, n]`. Leading axes are equal;
 /// broadcasting happened before, as a layout. Floats accumulate in `f32` or better, integers wrap.
 pub(super) fn infer_matmul(inputs: &[Meta]) -> Result<Metas> {
-    let [a, b] = super::operands("matmul", inputs)?;
+    let &[a, b] = super::operands("matmul", inputs)?;
     let rank = a.shape.rank();
     if rank < 2 || b.shape.rank() != rank || a.shape[..rank - 2] != b.shape[..rank - 2] {
         return Err(Error::shape(

@@ -244,7 +244,7 @@ impl Op {
             Op::Arange(op) => op.infer(inputs),
             Op::Random(op) => op.infer(inputs),
             Op::Cast(dtype) => operands("cast", inputs).map(|[x]| one(Meta::new(x.shape, *dtype))),
-            Op::Copy => operands("contiguous", inputs).map(|[x]| one(x)),
+            Op::Copy => operands("contiguous", inputs).map(|&[x]| one(x)),
             Op::Unary(op) => op.infer(inputs),
             Op::Binary(op) => op.infer(inputs),
             Op::Compare(op) => op.infer(inputs),
@@ -258,7 +258,7 @@ impl Op {
             Op::ScatterAdd { axis } => index::infer_scatter_add(*axis, inputs),
             Op::Concat { axis } => index::infer_concat(*axis, inputs),
             Op::UnaryGrad(_) => {
-                let [g, saved] = operands("unary_grad", inputs)?;
+                let &[g, saved] = operands("unary_grad", inputs)?;
                 same_shape("unary_grad", &[g, saved])?;
                 same_float("unary_grad", inputs)?;
                 Ok(one(g))
@@ -285,7 +285,7 @@ impl Op {
             Op::Gru => recurrent::infer_gru(inputs),
             Op::GruGrad => recurrent::infer_gru_grad(inputs),
             Op::Dropout { p, .. } => {
-                let [x] = operands("dropout", inputs)?;
+                let &[x] = operands("dropout", inputs)?;
                 same_float("dropout", inputs)?;
                 if !(0.0..=1.0).contains(p) {
                     return Err(Error::argument("dropout", format!("probability {p} is not in 0..=1")));
@@ -333,7 +333,9 @@ impl Op {
 }
 
 /// The operands as an array of the expected length.
-fn operands<const N: usize>(op: &'static str, inputs: &[Meta]) -> Result<[Meta; N]> {
+/// The operands, if there are as many as expected. By reference: shapes are not small.
+#[inline]
+fn operands<'a, const N: usize>(op: &'static str, inputs: &'a [Meta]) -> Result<&'a [Meta; N]> {
     inputs
         .try_into()
         .map_err(|_| Error::shape(op, inputs, format!("expects {N} operands, got {}", inputs.len())))
