@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use crate::storage::{Erased, Storage, Storages};
 use crate::{
-    Backend, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Metas, Op,
-    Outcome, Result, Tensor, View, ViewMut,
+    Backend, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Metas, Op, Outcome,
+    Result, Tensor, View, ViewMut,
 };
 
 /// The outputs of one op; almost always one.
@@ -154,12 +154,14 @@ impl<B: Backend> ErasedBackend for B {
         let mut adopted = SmallVec::<[Option<B::Buffer>; 4]>::new();
         for tensor in inputs {
             let from = &tensor.storage;
-            adopted.push(if from.device.is(here) || (from.buffer.is::<B::Buffer>() && from.device == *here) {
-                None
-            } else {
-                let inside = here.inside(from)?.ok_or_else(|| here.meets_not(op, tensor))?;
-                Some(Backend::adopt(self, inside)?)
-            });
+            adopted.push(
+                if from.device.is(here) || (from.buffer.is::<B::Buffer>() && from.device == *here) {
+                    None
+                } else {
+                    let inside = here.inside(from)?.ok_or_else(|| here.meets_not(op, tensor))?;
+                    Some(Backend::adopt(self, inside)?)
+                },
+            );
         }
         let mut views = Operands::<B>::new();
         for (adopted, tensor) in adopted.iter().zip(inputs) {
@@ -366,7 +368,9 @@ impl Device {
         }
         match self.0.execute_adopting(self, op, inputs, outputs)? {
             Outcome::Done(storages) => Ok(storages),
-            Outcome::Unsupported => self.decompose(op, inputs.iter().map(|t| (*t).clone()).collect(), outputs),
+            Outcome::Unsupported => {
+                self.decompose(op, inputs.iter().map(|t| (*t).clone()).collect(), outputs)
+            }
         }
     }
 

@@ -52,6 +52,21 @@ fn products_over_many_steps_are_right_whole_and_in_part() {
 }
 
 #[test]
+fn products_whose_left_operand_is_packed_and_whose_last_columns_are_few_are_right() {
+    let devices = Devices::new();
+    for dtype in [DType::F32, DType::F64] {
+        // The last panel has one column, or fills one vector or two of any register in part.
+        for (m, n, k) in [(135, 97, 530), (200, 66, 40), (261, 112, 257), (128, 31, 300), (133, 16, 70)] {
+            for lie in [Lie::Transposed, Lie::Contiguous] {
+                let a = Operand::random(&[m, k], dtype, lie, 1);
+                let b = Operand::random(&[k, n], dtype, Lie::Contiguous, 2);
+                check(&devices, &Op::MatMul, &[a, b], dtype);
+            }
+        }
+    }
+}
+
+#[test]
 fn integers_wrap() {
     let devices = Devices::new();
     for dtype in [DType::I64, DType::I32, DType::U8] {
