@@ -31,8 +31,12 @@ impl Backend for Cpu {
     }
 
     fn accelerates(&self, dtype: DType) -> bool {
-        // Kernels compute half precision in `f32`, also where the machine has instructions for it.
-        !matches!(dtype, DType::BF16 | DType::F16)
+        match dtype {
+            DType::BF16 => self.level().has_bf16_dot(),
+            // Computed in `f32`.
+            DType::F16 => false,
+            _ => true,
+        }
     }
 
     fn upload(&self, host: &HostArray) -> Result<CpuBuffer> {

@@ -59,6 +59,14 @@ impl Level {
         Level::Scalar
     }
 
+    /// Whether this level has an instruction that sums products of `bf16`. Not every machine with AVX-512 does.
+    pub(crate) fn has_bf16_dot(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Level::Avx512 && is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Runs the kernel's copy for this level.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {

@@ -11,14 +11,25 @@ pub(crate) trait Real:
     crate::math::real::Real + std::ops::AddAssign + std::ops::MulAssign + super::matmul::micro::Multiplied
 {
     const NEG_INFINITY: Self;
+    /// The larger of both; of a number and NaN the number. (As the compiler knows it: comparisons written out become
+    /// vectors in one loop and not in the next.)
+    fn larger(self, other: Self) -> Self;
 }
 
 impl Real for f32 {
     const NEG_INFINITY: Self = f32::NEG_INFINITY;
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
+    }
 }
 
 impl Real for f64 {
     const NEG_INFINITY: Self = f64::NEG_INFINITY;
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
+    }
 }
 
 /// Combines `map` of the elements with `join`, in lanes.
@@ -95,16 +106,19 @@ fn padded<T: Real>(rest: &[T]) -> [T; LANES] {
     block
 }
 
+/// Joins the partial results: halves, again and again. (Each half is an array of its own size, so that it stays in a
+/// register.)
 #[inline(always)]
-fn fold<T: Real>(mut acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            acc[i] = join(acc[i], acc[i + width]);
-        }
-        width /= 2;
+fn fold<T: Real>(acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    #[inline(always)]
+    fn halve<T: Real, const N: usize, const HALF: usize>(x: [T; N], join: impl Fn(T, T) -> T) -> [T; HALF] {
+        std::array::from_fn(|i| join(x[i], x[i + HALF]))
     }
-    acc[0]
+    let acc: [T; 16] = halve(acc, &join);
+    let acc: [T; 8] = halve(acc, &join);
+    let acc: [T; 4] = halve(acc, &join);
+    let [a, b]: [T; 2] = halve(acc, &join);
+    join(a, b)
 }
 
 /// The sum of a slice.
@@ -116,5 +130,5 @@ pub(crate) fn sum<T: Real>(x: &[T]) -> T {
 /// The largest element that is not NaN; negative infinity if there is none.
 #[inline(always)]
 pub(crate) fn max<T: Real>(x: &[T]) -> T {
-    reduce(x, T::NEG_INFINITY, |v| v, |a, b| if b > a { b } else { a })
+    reduce(x, T::NEG_INFINITY, |v| v, T::larger)
 }

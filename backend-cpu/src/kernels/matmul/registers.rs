@@ -78,7 +78,7 @@ macro_rules! lanes {
                 #[inline(always)]
                 unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
                     // SAFETY: promised by the caller; a machine with AVX-512 has AVX2.
-                    unsafe { $transpose(from, pitch, to, width) }
+                    unsafe { $transpose(from, pitch * size_of::<f32>() as isize, to, width) }
                 }
             )?
         }
@@ -123,16 +123,16 @@ impl<T: Real> Lanes for [T; PLAIN] {
     }
 }
 
-/// Copies a block of 8 columns, each of 8 numbers that follow each other, to rows.
+/// Copies a block of 8 columns, `pitch` bytes apart, each of 8 numbers that follow each other, to rows.
 ///
 /// # Safety
 /// The block can be read and written; there is AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
+pub(super) unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
     // SAFETY: promised by the caller.
     unsafe {
-        let x: [__m256; 8] = std::array::from_fn(|j| _mm256_loadu_ps(from.offset(j as isize * pitch)));
+        let x: [__m256; 8] = std::array::from_fn(|j| _mm256_loadu_ps(from.byte_offset(j as isize * pitch)));
         // Pairs of neighbours, then fours, then both halves.
         let pairs = |a: usize| (_mm256_unpacklo_ps(x[a], x[a + 1]), _mm256_unpackhi_ps(x[a], x[a + 1]));
         let (p, q, r, s) = (pairs(0), pairs(2), pairs(4), pairs(6));
