@@ -10,7 +10,7 @@ mod lanes;
 pub(crate) mod micro;
 pub(crate) mod operand;
 pub(crate) mod panels;
-mod registers;
+pub(crate) mod registers;
 pub(crate) mod tiles;
 
 use gradus_tensor_core::{DType, Meta, Result, Shape, View};
