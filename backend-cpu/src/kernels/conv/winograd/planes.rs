@@ -127,45 +127,52 @@ impl<T: Real> InLanes<T> for Gather<'_, T> {
         let (width, reads) = (row + LANES, self.tiles.line());
         let used = images * columns;
         let count = grid[0] * OUT + IN - OUT;
-        for (h, to) in lines.chunks_exact_mut(IN * width).take(count).enumerate() {
+        assert!(lines.len() >= count * IN * width && used <= row, "tiles beyond their row");
+        // Of the elements that are read with a line, those that lie outside of it, as offsets of where they are put.
+        let is_outside = |k: usize, j: usize| {
+            !(padding[1]..padding[1] + size[1] as isize).contains(&((OUT * j + k) as isize))
+        };
+        let outside = (0..IN).flat_map(|k| (0..columns).map(move |j| (k, j)));
+        let outside: Vec<usize> =
+            outside.filter(|&(k, j)| is_outside(k, j)).map(|(k, j)| k * width + j).collect();
+        for h in 0..count {
+            let to = &mut lines[h * IN * width..(h + 1) * IN * width];
             let from = (first * OUT + h) as isize - padding[0];
-            let (t01, t23) = to.split_at_mut(2 * width);
-            let ((t0, t1), (t2, t3)) = (t01.split_at_mut(width), t23.split_at_mut(width));
-            let mut to = [t0, t1, t2, t3];
             if from < 0 || from >= size[0] as isize {
-                to.iter_mut().for_each(|to| to.fill(T::ZERO));
+                to.fill(T::ZERO);
                 continue;
             }
             for i in 0..images {
                 let start = i * self.image_pitch + from as usize * size[1];
                 let padded = start as isize - padding[1];
-                let whole = usize::try_from(padded).ok().and_then(|at| self.planes.get(at..at + reads));
-                let source = match whole {
-                    Some(whole) => whole,
-                    None => {
-                        place(&self.planes[start..start + size[1]], padding[1], line);
-                        &*line
-                    }
-                };
-                let at = i * columns;
-                let [t0, t1, t2, t3] = &mut to;
-                // SAFETY: the machine has the register; lines and rows are long enough, which is checked.
-                unsafe {
-                    apart::<V>(source, columns, &mut t0[at..], &mut t1[at..]);
-                    apart::<V>(&source[OUT..], columns, &mut t2[at..], &mut t3[at..]);
+                let whole = padded >= 0 && padded as usize + reads <= self.planes.len();
+                if !whole {
+                    place(&self.planes[start..start + size[1]], padding[1], line);
                 }
-                if whole.is_some() {
-                    // What lies outside of the row, in the neighbours' memory, is zero.
-                    for (k, to) in to.iter_mut().enumerate() {
-                        let to = &mut to[at..at + columns];
-                        let before = (padding[1] - k as isize + 1).max(0) as usize / OUT;
-                        to[..before.min(columns)].fill(T::ZERO);
-                        let inside = (size[1] as isize + padding[1] - k as isize + 1).max(0) as usize / OUT;
-                        to[inside.min(columns)..].fill(T::ZERO);
+                // SAFETY: so many elements can be read from `padded` on, as was just seen, and so many has `line`.
+                // All of an image's tiles have room in each of the four rows, and a register behind them: that is
+                // how wide rows are, which was checked.
+                unsafe {
+                    let source =
+                        if whole { self.planes.as_ptr().add(padded as usize) } else { line.as_ptr() };
+                    let to = to.as_mut_ptr().add(i * columns);
+                    for j in (0..columns).step_by(V::LANES) {
+                        let [a, b] = V::load_pairs(source.add(OUT * j));
+                        let [c, d] = V::load_pairs(source.add(OUT * j + OUT));
+                        a.store(to.add(j));
+                        b.store(to.add(width + j));
+                        c.store(to.add(2 * width + j));
+                        d.store(to.add(3 * width + j));
+                    }
+                    // In the neighbours' memory, or zero already.
+                    for &at in &outside {
+                        *to.add(at) = T::ZERO;
                     }
                 }
             }
-            to.iter_mut().for_each(|to| to[used..].fill(T::ZERO));
+            if used < row {
+                to.chunks_exact_mut(width).for_each(|to| to[used..row].fill(T::ZERO));
+            }
         }
         for r in 0..grid[0] {
             for p in (0..row).step_by(V::LANES) {
@@ -303,8 +310,8 @@ impl<T: Real> InLanes<T> for Spread<'_, T> {
                     }
                 }
                 // Tiles of no image have no gradient.
-                even[used..].fill(T::ZERO);
-                odd[used..].fill(T::ZERO);
+                even[used..row].fill(T::ZERO);
+                odd[used..row].fill(T::ZERO);
             }
             for p in (0..row).step_by(V::LANES) {
                 let from = lines[p..].as_ptr();

@@ -1,5 +1,7 @@
 //! Transforms of the weight, and of its gradient on the way back, an output channel at a time.
 
+use std::ops::Range;
+
 use gradus_tensor_core::Result;
 
 use super::Weight;
@@ -13,9 +15,17 @@ use crate::parallel::SendPtr;
 /// Taps of a filter.
 const ALL: usize = TAPS * TAPS;
 
+/// Output channels whose reversed weights are read together: each line of them holds several.
+const TOGETHER: usize = 16;
+
 /// The distance between rows of so many channels: whole registers.
 pub(super) fn padded(channels: usize) -> usize {
     channels.next_multiple_of(LANES)
+}
+
+/// The distance between rows of taps: not a power of two, since a line of each is written at once.
+fn row(channels: usize) -> usize {
+    padded(channels) + LANES
 }
 
 /// The transformed weight: product `f` of output `o` and channel `c` at `(f * outputs + o) * padded(channels) + c`.
@@ -27,11 +37,20 @@ pub(super) fn transformed<T: Real>(
     let pitch = padded(channels);
     let mut all = Scratch::<T>::new(cpu, PRODUCTS * outputs * pitch)?;
     let to = SendPtr(all.slice().as_mut_ptr());
-    tasks(cpu, outputs, channels * PRODUCTS * 2, |output| {
-        let mut scratch = Scratch::new(cpu, ALL * pitch)?;
-        // SAFETY: the rows of this output lie in `to`, and are written by this call alone.
-        let to = Products { start: unsafe { to.get().add(output * pitch) }, pitch: outputs * pitch };
-        T::in_lanes(cpu.level(), Filter { w, output, outputs, channels, scratch: scratch.slice(), to });
+    let together = match w {
+        Weight::Forward(_) => 1,
+        Weight::Reversed(_) => TOGETHER,
+    };
+    tasks(cpu, outputs.div_ceil(together), together * channels * PRODUCTS * 2, |i| {
+        let some = i * together..((i + 1) * together).min(outputs);
+        let row = row(channels);
+        let mut scratch = Scratch::new(cpu, some.len() * ALL * row)?;
+        taps(w, some.clone(), [outputs, channels], scratch.slice());
+        for (output, taps) in some.zip(scratch.slice().chunks_exact(ALL * row)) {
+            // SAFETY: the rows of this output lie in `to`, and are written by this task alone.
+            let to = Products { start: unsafe { to.get().add(output * pitch) }, pitch: outputs * pitch };
+            T::in_lanes(cpu.level(), Filter { taps, row, channels, to });
+        }
         Ok(())
     })?;
     Ok(all)
@@ -59,46 +78,54 @@ pub(super) fn gradient<T: Real>(
     })
 }
 
+/// For each of some outputs, each tap of all channels, one after the other.
+fn taps<T: Real>(w: Weight<'_, T>, some: Range<usize>, [outputs, channels]: [usize; 2], to: &mut [T]) {
+    let pitch = row(channels);
+    for row in to.chunks_exact_mut(pitch.max(1)) {
+        row[channels..].fill(T::ZERO);
+    }
+    for c in 0..channels {
+        for (to, output) in to.chunks_exact_mut(ALL * pitch).zip(some.clone()) {
+            let mut put = |t: usize, tap: T| to[t * pitch + c] = tap;
+            match w {
+                Weight::Forward(w) => {
+                    let at = output * channels + c;
+                    w[at * ALL..(at + 1) * ALL].iter().copied().enumerate().for_each(|(t, tap)| put(t, tap));
+                }
+                Weight::Reversed(w) => {
+                    let at = c * outputs + output;
+                    w[at * ALL..(at + 1) * ALL]
+                        .iter()
+                        .rev()
+                        .copied()
+                        .enumerate()
+                        .for_each(|(t, tap)| put(t, tap));
+                }
+            }
+        }
+    }
+}
+
 /// The weights of one output channel, transformed.
 struct Filter<'a, T> {
-    w: Weight<'a, T>,
-    output: usize,
-    outputs: usize,
+    /// Each tap of all channels.
+    taps: &'a [T],
+    /// The distance between taps.
+    row: usize,
     channels: usize,
-    scratch: &'a mut [T],
     to: Products<T>,
 }
 
 impl<T: Real> InLanes<T> for Filter<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Lanes<Element = T>>(self) {
-        let (n, pitch) = (self.channels, padded(self.channels));
-        // Tap `t` of all channels, one after the other.
-        let apart = self.scratch;
-        assert!(apart.len() >= ALL * pitch, "too little memory for taps");
-        for c in 0..n {
-            let at = match self.w {
-                Weight::Forward(_) => self.output * n + c,
-                Weight::Reversed(_) => c * self.outputs + self.output,
-            };
-            let (Weight::Forward(w) | Weight::Reversed(w)) = self.w;
-            let w = &w[at * ALL..(at + 1) * ALL];
-            for t in 0..ALL {
-                apart[t * pitch + c] =
-                    if matches!(self.w, Weight::Forward(_)) { w[t] } else { w[ALL - 1 - t] };
-            }
-        }
-        for t in 0..ALL {
-            apart[t * pitch + n..(t + 1) * pitch].fill(T::ZERO);
-        }
-        for p in (0..pitch).step_by(V::LANES) {
-            let from = apart[p..].as_ptr();
+        let Filter { taps, row, channels, to } = self;
+        assert!(taps.len() >= ALL * row, "too few taps");
+        for p in (0..padded(channels)).step_by(V::LANES) {
+            let from = taps[p..].as_ptr();
             // SAFETY: a row of padded channels for each tap; the channels of this output are in the products' room, and
             // written by this call alone.
-            unsafe {
-                let to = self.to.start.add(p);
-                tile::twice::<V, tile::Filter, TAPS, IN>(from, pitch, to, self.to.pitch);
-            }
+            unsafe { tile::twice::<V, tile::Filter, TAPS, IN>(from, row, to.start.add(p), to.pitch) };
         }
     }
 }
