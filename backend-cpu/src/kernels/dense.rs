@@ -134,6 +134,11 @@ impl<T: Real> Scratch<T> {
     pub(crate) fn slice(&mut self) -> &mut [T] {
         self.0.slice_mut()
     }
+
+    /// The same, to be read.
+    pub(crate) fn as_slice(&self) -> &[T] {
+        self.0.as_slice().unwrap_or(&[])
+    }
 }
 
 /// A slice of which tasks write disjoint parts at the same time.

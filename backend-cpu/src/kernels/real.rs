@@ -8,7 +8,11 @@ pub(crate) const LANES: usize = 32;
 
 /// `f32` or `f64`, with the functions of [`crate::math`].
 pub(crate) trait Real:
-    crate::math::real::Real + std::ops::AddAssign + std::ops::MulAssign + super::matmul::micro::Multiplied
+    crate::math::real::Real
+    + std::ops::AddAssign
+    + std::ops::MulAssign
+    + super::matmul::micro::Multiplied
+    + super::matmul::registers::Registers
 {
     const NEG_INFINITY: Self;
     /// The larger of both; of a number and NaN the number. (As the compiler knows it: comparisons written out become

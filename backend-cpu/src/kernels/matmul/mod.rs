@@ -12,7 +12,7 @@ mod lanes;
 pub(crate) mod micro;
 pub(crate) mod operand;
 pub(crate) mod panels;
-mod registers;
+pub(crate) mod registers;
 pub(crate) mod tiles;
 
 use gradus_tensor_core::{DType, Element, Meta, Result, Shape, View, half};
