@@ -31,6 +31,7 @@ mod kernels;
 mod level;
 pub mod limits;
 mod math;
+mod pages;
 mod parallel;
 
 pub use buffer::CpuBuffer;
