@@ -9,7 +9,9 @@ unless the case's name says otherwise. Absolute times mean nothing across
 machines: run a peer and this project in turn on the same machine and compare
 the ratio.
 """
-import argparse, json, statistics, time
+import argparse, json, statistics, sys, time
+STARTED = next((float(b) for a, b in zip(sys.argv, sys.argv[1:]) if a == "--started"), time.time())
+BEGUN = time.time()
 import torch, torch.nn as nn, torch.nn.functional as F
 
 torch.manual_seed(0)
@@ -26,6 +28,34 @@ def measure(step, seconds, warmup=3):
         if len(times) >= 2000:
             break
     return times
+
+
+def resident_mib():
+    """The most memory that this process has had resident."""
+    with open("/proc/self/status") as status:
+        return next(int(l.split()[1]) / 1024 for l in status if l.startswith("VmHWM:"))
+
+
+def memory(make, steps=6):
+    """The most resident memory after some steps, and what the import alone takes."""
+    before = resident_mib()
+    step = make()
+    for _ in range(steps):
+        step()
+    return {"peak_mib": round(resident_mib(), 1), "before_mib": round(before, 1)}
+
+
+def first_step(make):
+    """The time from the start of the process to the end of the first step, and its parts."""
+    imported = time.time()
+    step = make()
+    made = time.time()
+    step()
+    done = time.time()
+    step()
+    ms = lambda a, b: round((b - a) * 1e3, 3)
+    parts = {"process": ms(STARTED, BEGUN), "import": ms(BEGUN, imported), "setup": ms(imported, made), "step": ms(made, done)}
+    return {"first_step_ms": ms(STARTED, done), "parts": parts, "second_step_ms": ms(done, time.time())}
 
 
 # ---------------------------------------------------------------- models
@@ -247,7 +277,12 @@ if __name__ == "__main__":
     p.add_argument("--seconds", type=float, default=3.0)
     p.add_argument("--compile", action="store_true", help="wrap models in torch.compile")
     p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--memory", action="store_true", help="the most resident memory of some steps of one case")
+    p.add_argument("--first-step", action="store_true", help="the time from the start of the process to the end of the first step of one case")
+    p.add_argument("--started", type=float, help="when the process was started, in seconds of Unix time")
     a = p.parse_args()
+    if (a.memory or a.first_step) and len(a.cases) != 1:
+        p.error("a process measures this of one case; name one")
     if a.threads:
         torch.set_num_threads(a.threads)
     if a.compile:
@@ -255,6 +290,10 @@ if __name__ == "__main__":
     peer = f"pytorch-{torch.__version__.split('+')[0]}" + ("-compile" if a.compile else "")
     for name in a.cases or CASES:
         try:
+            if a.memory or a.first_step:
+                found = memory(CASES[name]) if a.memory else first_step(CASES[name])
+                print(json.dumps({"peer": peer, "case": name} | found), flush=True)
+                continue
             t = measure(CASES[name](), a.seconds)
             print(json.dumps({"peer": peer, "case": name, "ms": round(statistics.median(t), 4), "min_ms": round(min(t), 4), "n": len(t)}), flush=True)
         except Exception as e:  # a peer that lacks a case says so

@@ -18,15 +18,15 @@
 //! this throws away the blocks of the old ones; in a steady state it never happens. If the system has no
 //! memory, the cache is emptied and the request tried once more before it is an error.
 //!
-//! **Contents.** Fresh blocks come zeroed (which costs nothing where the system maps new pages), recycled
-//! ones hold old values. Memory is therefore never uninitialized, and kernels write every element.
+//! **Contents.** Fresh blocks come zeroed (large ones as new pages, see [`pages`]), recycled ones hold old values. Memory is therefore never uninitialized, and kernels write every element.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gradus_tensor_core::{Error, MemoryStats, Result};
+
+use crate::pages;
 
 /// Bytes that a block's address is a multiple of.
 pub(crate) const ALIGNMENT: usize = 64;
@@ -127,11 +127,9 @@ impl Allocator {
             }
             let size = size_of(class);
             self.cached.fetch_sub(size * blocks.len(), Relaxed);
-            if let Ok(layout) = Layout::from_size_align(size, ALIGNMENT) {
-                for Free(start) in blocks {
-                    // SAFETY: the block came from `fresh` with this layout, and the list was its only owner.
-                    unsafe { dealloc(start.as_ptr(), layout) };
-                }
+            for Free(start) in blocks {
+                // SAFETY: the block came from `fresh` with this size, and the list was its only owner.
+                unsafe { pages::release(start, size) };
             }
         }
     }
@@ -155,12 +153,9 @@ impl Allocator {
         if need.saturating_add(stats.cached) > bound {
             self.trim();
         }
-        let layout = Layout::from_size_align(size, ALIGNMENT).ok()?;
-        // SAFETY: the size of a class is never zero.
-        NonNull::new(unsafe { alloc_zeroed(layout) }).or_else(|| {
+        pages::zeroed(size).or_else(|| {
             self.trim();
-            // SAFETY: as above.
-            NonNull::new(unsafe { alloc_zeroed(layout) })
+            pages::zeroed(size)
         })
     }
 

@@ -19,6 +19,7 @@
 //!   `elementwise`, so a kernel is compiled for its op and dtype, not for layouts.
 //! - `level` compiles each loop per SIMD feature level and picks at run time; `math` has the vectorizable
 //!   functions; `parallel` splits work so that results have the same bits for any number of threads.
+//! - [`limits`] measures what the machine can do at best.
 //! - `alloc` keeps dropped memory for the next op: see its essay.
 
 mod alloc;
@@ -28,7 +29,9 @@ mod elementwise;
 mod execute;
 mod kernels;
 mod level;
+pub mod limits;
 mod math;
+mod pages;
 mod parallel;
 
 pub use buffer::CpuBuffer;

@@ -103,11 +103,11 @@ fn absent(what: &'static str) -> Result<Step> {
     Err(Error::argument(what, "not in this release"))
 }
 
-fn randn<const N: usize>(shape: [usize; N], device: &Device) -> Result<Tensor> {
+pub fn randn<const N: usize>(shape: [usize; N], device: &Device) -> Result<Tensor> {
     Tensor::randn(shape, DType::F32, device)
 }
 
-fn labels(shape: &[usize], classes: i64, device: &Device) -> Result<Tensor> {
+pub fn labels(shape: &[usize], classes: i64, device: &Device) -> Result<Tensor> {
     Tensor::randint(0, classes, shape, DType::I64, device)
 }
 
@@ -115,7 +115,7 @@ fn momentum() -> Sgd {
     Sgd::new(0.01).momentum(0.9)
 }
 
-fn tensor(mut f: impl FnMut() -> Result<Tensor> + 'static) -> Result<Step> {
+pub fn tensor(mut f: impl FnMut() -> Result<Tensor> + 'static) -> Result<Step> {
     Ok(Box::new(move || f().map(drop)))
 }
 
@@ -124,7 +124,7 @@ fn matmul(n: usize, dtype: DType, device: &Device) -> Result<Step> {
     tensor(move || a.matmul(&b))
 }
 
-fn thousand_adds(a: Tensor, b: Tensor) -> Result<Step> {
+pub fn thousand_adds(a: Tensor, b: Tensor) -> Result<Step> {
     tensor(move || {
         let mut x = a.clone();
         for _ in 0..1000 {

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use gradus_tensor_core::Result;
+use gradus_tensor_core::{Device, Result};
+
+use crate::cases::Case;
+use crate::cost::{Costs, Work};
+use crate::limits::Limits;
 
 /// Steps that are run and not counted, first.
 const WARM_UP: usize = 3;
@@ -20,15 +24,37 @@ impl Times {
         (self.0[(n - 1) / 2] + self.0[n / 2]) / 2.0
     }
 
-    /// The JSON line of a case.
-    pub fn line(&self, case: &str) -> String {
-        format!(
-            "{{\"peer\": \"gradus\", \"case\": \"{case}\", \"ms\": {:.4}, \"min_ms\": {:.4}, \"n\": {}}}",
-            self.median(),
+    /// The JSON line of a case, with what it reaches of the machine's bounds if these and its work are known.
+    pub fn line(&self, case: &str, reached: Option<(&Limits, &Work)>) -> String {
+        let ms = self.median();
+        let mut line = format!(
+            "{{\"peer\": \"gradus\", \"case\": \"{case}\", \"ms\": {ms:.4}, \"min_ms\": {:.4}, \"n\": {}",
             self.0[0],
             self.0.len()
-        )
+        );
+        if let Some((limits, work)) = reached {
+            let (gflop, gb) = (work.flops() as f64 / 1e9, work.bytes as f64 / 1e9);
+            let bound = limits.bound(work);
+            line += &format!(
+                ", \"gflop\": {gflop:.4}, \"gb\": {gb:.4}, \"gflops\": {:.2}, \"gbs\": {:.2}, \"bound\": \"{}\", \"percent\": {:.1}",
+                gflop / ms * 1e3,
+                gb / ms * 1e3,
+                bound.what,
+                bound.ms / ms * 100.0
+            );
+        }
+        line + "}"
     }
+}
+
+/// What one step costs after the first, which has things to make.
+pub fn work(case: &Case, device: &Device) -> Result<Work> {
+    let costs = Costs::default();
+    let mut step = (case.make)(&costs.around(device))?;
+    step()?;
+    costs.take();
+    step()?;
+    Ok(costs.take())
 }
 
 /// Times a step for at least that long.

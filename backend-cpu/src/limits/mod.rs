@@ -1,0 +1,70 @@
+//! What this machine can do at best, measured: the denominators of "how fast is it really".
+//!
+//! An op is bound by one of two things, arithmetic or memory, and a kernel is as good as the fraction of its
+//! bound that it reaches. Data sheets know neither the clock under load nor what a virtual machine leaves, so
+//! both are measured: multiply-adds in registers, and streams through more memory than any cache holds. Each is
+//! the best of several short runs on all threads at once.
+
+mod arithmetic;
+mod memory;
+
+use std::fmt;
+use std::sync::Barrier;
+use std::time::Instant;
+
+use gradus_tensor_core::Result;
+
+pub use arithmetic::arithmetic;
+
+/// A bound of the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// What is bounded: `f32`, `bf16` or `int8` for operations on that type; `read`, `copy` or `triad` for memory.
+    pub what: &'static str,
+    /// With which instructions: a [`Level`](crate::Level)'s name, or a feature's.
+    pub with: &'static str,
+    /// Operations (a multiply-add is two) or bytes a second.
+    pub per_second: f64,
+    /// Whether that is bytes.
+    pub is_memory: bool,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = if self.is_memory { "GB/s" } else { "GF/s" };
+        write!(f, "{} ({}): {:.1} {unit}", self.what, self.with, self.per_second / 1e9)
+    }
+}
+
+/// Bytes a second between memory and that many threads: `read` of one stream, `copy` from one to another, and
+/// `triad`, `a = b + s * c`. Reads and writes are both counted, and writes go around the caches where the machine can.
+///
+/// # Errors
+/// There is no memory for three streams.
+pub fn bandwidth(threads: usize) -> Result<Vec<Limit>> {
+    memory::bandwidth(threads.max(1))
+}
+
+/// Runs of which the best counts.
+const RUNS: usize = 7;
+
+/// The best rate of `body(t)`, which does `work` on thread `t`, over all threads.
+fn best(threads: usize, work: f64, body: impl Fn(usize) + Sync) -> f64 {
+    (0..RUNS).map(|_| threads as f64 * work / slowest(threads, &body)).fold(0.0, f64::max)
+}
+
+/// Seconds that the slowest of the threads needs.
+fn slowest(threads: usize, body: &(impl Fn(usize) + Sync)) -> f64 {
+    let barrier = Barrier::new(threads);
+    let timed = |t: usize| {
+        barrier.wait();
+        let start = Instant::now();
+        body(t);
+        start.elapsed().as_secs_f64()
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|t| scope.spawn(move || timed(t))).collect();
+        let mine = timed(0);
+        others.into_iter().filter_map(|other| other.join().ok()).fold(mine, f64::max)
+    })
+}
