@@ -51,7 +51,7 @@ impl Cpu {
         self.level
     }
 
-    fn new(threads: usize) -> Self {
+    pub(crate) fn new(threads: usize) -> Self {
         Self { level: Level::detect(), threads, pool: OnceLock::new(), allocator: Arc::new(Allocator::new()) }
     }
 

@@ -59,6 +59,15 @@ impl Level {
         Level::Scalar
     }
 
+    /// Whether this level has instructions that multiply bytes and sum the products in 32 bits. Not every machine
+    /// with AVX-512 does.
+    pub(crate) fn has_vnni(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Level::Avx512 && is_x86_feature_detected!("avx512vnni");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Runs the kernel's copy for this level.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {

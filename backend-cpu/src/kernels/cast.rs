@@ -70,6 +70,7 @@ cast_impl! {
     bf16, true, |x| x.to_single(), <bf16 as Half>::from_single(x);
     i64, false, |x| x as f32, x as i64;
     i32, false, |x| x as f32, x as i32;
+    i8, true, |x| x as f32, x as i8;
     u8, true, |x| x as f32, x as u8;
     bool, true, |x| x as u8 as f32, x != 0.0;
 }

@@ -25,7 +25,7 @@ use crate::{Cpu, CpuBuffer};
 /// `Op::MatMul`.
 pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, out: &Meta) -> Done {
     match a.dtype {
-        DType::I64 | DType::I32 | DType::U8 => integer::matmul(cpu, a, b, out),
+        DType::I64 | DType::I32 | DType::I8 | DType::U8 => integer::matmul(cpu, a, b, out),
         dtype => with_real!(dtype, T => {
             let mut y = Output::<T>::new(cpu, out)?;
             batched(cpu, y.slice(), Operand::new(cpu, a)?, Operand::new(cpu, b)?)?;
