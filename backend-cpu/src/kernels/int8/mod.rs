@@ -15,7 +15,9 @@ mod dot;
 mod quantize;
 mod vnni;
 
-use gradus_tensor_core::{Meta, Outcome, View};
+use std::ops::Range;
+
+use gradus_tensor_core::{Meta, Outcome, Result, View};
 
 use self::quantize::{Rows, Scale};
 use super::copy::packed;
@@ -106,7 +108,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, cpu: &Cpu, path: Path) -> gradus_tensor_core::Result<()> {
+    fn run(&self, cpu: &Cpu, path: Path) -> Result<()> {
         let [rows, n, k] = self.sizes;
         let (down, across) = (rows.div_ceil(ROWS), n.div_ceil(COLUMNS));
         let cost = rows.min(ROWS) * COLUMNS.min(n) * k / PER_COST;
@@ -121,13 +123,25 @@ impl Job<'_> {
         })
     }
 
+    /// Some columns of row `r` of the output.
+    ///
+    /// # Safety
+    /// No other task has both.
+    #[inline]
+    #[allow(clippy::mut_from_ref)] // disjointness is the caller's promise
+    unsafe fn outputs(&self, r: usize, columns: &Range<usize>) -> &mut [f32] {
+        let n = self.sizes[1];
+        // SAFETY: promised by the caller.
+        unsafe { self.y.part(r * n + columns.start..r * n + columns.end) }
+    }
+
     /// Writes a piece of row `r` of the output, whose first column is `first`: from the sums of products and those of
     /// the weight's rows.
     #[inline]
     fn finish(&self, r: usize, first: usize, products: &[i32], sums: &[i32]) {
-        let (columns, n) = (first..first + products.len(), self.sizes[1]);
+        let columns = first..first + products.len();
         // SAFETY: tasks have different rows or columns.
-        let y = unsafe { self.y.part(r * n + columns.start..r * n + columns.end) };
+        let y = unsafe { self.outputs(r, &columns) };
         let (scale, bias) = (&self.scale[columns.clone()], self.bias.map(|b| &b[columns]));
         self.level.run(Finish { y, of: self.x.scale(r), products, sums, scale, bias });
     }

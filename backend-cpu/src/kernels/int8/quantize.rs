@@ -80,11 +80,9 @@ impl Kernel for Row<'_> {
         let step = (high / LEVELS - low / LEVELS).max(f32::MIN_POSITIVE);
         let inverse = 1.0 / step;
         let zero = -(low * inverse).round_ties_even();
-        let (least, most, shift) = (-zero, LEVELS - zero, zero as i32);
+        let (lowest, highest, shift) = (-zero, LEVELS - zero, zero as i32);
         for (q, &x) in q.iter_mut().zip(x) {
-            let scaled = x * inverse;
-            let scaled = if scaled < least { least } else { scaled };
-            let scaled = if scaled > most { most } else { scaled };
+            let scaled = least(most(x * inverse, lowest), highest);
             // The number stands in the low bits of the sum.
             let whole = ((scaled + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);
             *q = whole.wrapping_add(shift) as u8;
@@ -97,22 +95,33 @@ impl Kernel for Row<'_> {
 #[inline(always)]
 #[allow(clippy::eq_op)] // only finite numbers less themselves are 0
 fn range(x: &[f32]) -> Option<(f32, f32)> {
-    const LANES: usize = 32;
+    const LANES: usize = 64;
     let (mut low, mut high, mut lost) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
     let chunks = x.chunks_exact(LANES);
-    let mut see = |lane: usize, x: f32| {
-        low[lane] = if x < low[lane] { x } else { low[lane] };
-        high[lane] = if x > high[lane] { x } else { high[lane] };
-        lost[lane] += x - x;
-    };
-    for (lane, &x) in chunks.remainder().iter().enumerate() {
-        see(lane, x);
-    }
+    let rest = chunks.remainder();
     for chunk in chunks {
         for lane in 0..LANES {
-            see(lane, chunk[lane]);
+            low[lane] = least(chunk[lane], low[lane]);
+            high[lane] = most(chunk[lane], high[lane]);
+            lost[lane] += chunk[lane] - chunk[lane];
         }
     }
-    let lost: f32 = lost.into_iter().sum();
-    lost.is_finite().then(|| (low.into_iter().fold(0.0, f32::min), high.into_iter().fold(0.0, f32::max)))
+    let (mut low, mut high) = (low.into_iter().fold(0.0, least), high.into_iter().fold(0.0, most));
+    let mut lost: f32 = lost.into_iter().sum();
+    for &x in rest {
+        (low, high, lost) = (least(x, low), most(x, high), lost + (x - x));
+    }
+    lost.is_finite().then_some((low, high))
+}
+
+/// The smaller number. (One instruction: which of the two it is if one is NaN does not matter.)
+#[inline(always)]
+fn least(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// The larger number.
+#[inline(always)]
+fn most(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
 }

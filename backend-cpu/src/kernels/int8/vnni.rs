@@ -53,28 +53,43 @@ mod x86 {
         // SAFETY: this path is taken where the level says that the machine has the instructions; there are as many rows
         // of the weight as columns, and the panel has room for them.
         unsafe { pack(weight, columns.len(), k, panel, &mut sums) };
-        let sums = &sums[..columns.len()];
-        let mut products = [[0; COLUMNS]; TILE];
+        let ends = Ends::new(job, &columns, sums);
         let mut r = rows.start;
         while r < rows.end {
             let tile = TILE.min(rows.end - r);
             // SAFETY: as above; rows of the input end with a whole group.
             unsafe {
                 match tile {
-                    6 => multiply::<6>(job, r, groups, panel, &mut products),
-                    5 => multiply::<5>(job, r, groups, panel, &mut products),
-                    4 => multiply::<4>(job, r, groups, panel, &mut products),
-                    3 => multiply::<3>(job, r, groups, panel, &mut products),
-                    2 => multiply::<2>(job, r, groups, panel, &mut products),
-                    _ => multiply::<1>(job, r, groups, panel, &mut products),
+                    6 => multiply::<6>(job, r, groups, panel, &ends),
+                    5 => multiply::<5>(job, r, groups, panel, &ends),
+                    4 => multiply::<4>(job, r, groups, panel, &ends),
+                    3 => multiply::<3>(job, r, groups, panel, &ends),
+                    2 => multiply::<2>(job, r, groups, panel, &ends),
+                    _ => multiply::<1>(job, r, groups, panel, &ends),
                 }
-            }
-            for (i, products) in products[..tile].iter().enumerate() {
-                job.finish(r + i, columns.start, &products[..columns.len()], sums);
             }
             r += tile;
         }
         Ok(())
+    }
+
+    /// What the sums of a column become floats with. Columns that there are not have zeros.
+    struct Ends {
+        columns: Range<usize>,
+        sums: [i32; COLUMNS],
+        scale: [f32; COLUMNS],
+        bias: Option<[f32; COLUMNS]>,
+    }
+
+    impl Ends {
+        fn new(job: &Job<'_>, columns: &Range<usize>, sums: [i32; COLUMNS]) -> Self {
+            let wide = |from: &[f32]| {
+                let mut to = [0.0; COLUMNS];
+                to[..columns.len()].copy_from_slice(&from[columns.clone()]);
+                to
+            };
+            Self { columns: columns.clone(), sums, scale: wide(job.scale), bias: job.bias.map(wide) }
+        }
     }
 
     /// The products of `R` rows of the input, from `first`, with all columns of a panel.
@@ -87,7 +102,7 @@ mod x86 {
         first: usize,
         groups: usize,
         panel: &[i8],
-        products: &mut [[i32; COLUMNS]; TILE],
+        ends: &Ends,
     ) {
         let rows: [*const u8; R] = std::array::from_fn(|i| job.x.row(first + i).as_ptr());
         let mut sums = [[_mm512_setzero_si512(); VECTORS]; R];
@@ -105,10 +120,26 @@ mod x86 {
                 }
             }
         }
-        for (products, sums) in products.iter_mut().zip(sums) {
-            for (to, sum) in products.chunks_exact_mut(LANES).zip(sums) {
-                // SAFETY: a chunk has room for a register.
-                unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), sum) };
+        for (i, products) in sums.into_iter().enumerate() {
+            // SAFETY: tasks have different rows or columns.
+            let to = unsafe { job.outputs(first + i, &ends.columns) };
+            let of = job.x.scale(first + i);
+            let (zero, step) = (_mm512_set1_epi32(of.zero), _mm512_set1_ps(of.step));
+            for (v, products) in products.into_iter().enumerate() {
+                let at = v * LANES;
+                let Some(used) = to.len().checked_sub(at).filter(|&used| used > 0) else { break };
+                let mask = u16::MAX >> LANES.saturating_sub(used);
+                // SAFETY: there are numbers for each lane, and only those of columns are written.
+                unsafe {
+                    let sums = _mm512_loadu_si512(ends.sums.as_ptr().add(at).cast());
+                    let whole = _mm512_sub_epi32(products, _mm512_mullo_epi32(zero, sums));
+                    let scale = _mm512_mul_ps(step, _mm512_loadu_ps(ends.scale.as_ptr().add(at)));
+                    let mut y = _mm512_mul_ps(_mm512_cvtepi32_ps(whole), scale);
+                    if let Some(bias) = &ends.bias {
+                        y = _mm512_add_ps(y, _mm512_loadu_ps(bias.as_ptr().add(at)));
+                    }
+                    _mm512_mask_storeu_ps(to.as_mut_ptr().add(at), mask, y);
+                }
             }
         }
     }
