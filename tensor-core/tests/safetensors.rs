@@ -25,6 +25,7 @@ fn tensors() -> Vec<(&'static str, Tensor)> {
         ("brain", Tensor::from_vec(vec![bf16::from_f64(0.1)], [1, 1], &device).unwrap()),
         ("long", Tensor::from_vec(vec![i64::MIN, i64::MAX], [2], &device).unwrap()),
         ("int", Tensor::from_vec(vec![i32::MIN], (), &device).unwrap()),
+        ("signed", Tensor::from_vec(vec![i8::MIN, -1, i8::MAX], [3], &device).unwrap()),
         ("byte", Tensor::from_vec(vec![0u8, 255, 7], [3], &device).unwrap()),
         ("bool", Tensor::from_vec(vec![true, false], [2], &device).unwrap()),
         ("empty", Tensor::from_vec(Vec::<f32>::new(), [0, 4], &device).unwrap()),

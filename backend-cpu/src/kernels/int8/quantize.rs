@@ -95,7 +95,7 @@ impl Kernel for Row<'_> {
 #[inline(always)]
 #[allow(clippy::eq_op)] // only finite numbers less themselves are 0
 fn range(x: &[f32]) -> Option<(f32, f32)> {
-    const LANES: usize = 64;
+    const LANES: usize = 16;
     let (mut low, mut high, mut lost) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
