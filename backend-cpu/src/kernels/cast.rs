@@ -33,7 +33,8 @@ impl<T: Cast, U: Cast> Map<T, U> for Convert {
     #[inline(always)]
     fn eval(self, x: T) -> U {
         // The narrowest type that holds every value of both, so that loops vectorize.
-        if T::SINGLE && U::SINGLE {
+        // (Integers wrap in other integers; only floats saturate.)
+        if T::SINGLE && U::SINGLE && (T::DTYPE.is_float() || U::DTYPE.is_float()) {
             U::from_single(x.single())
         } else if T::DTYPE.is_float() {
             U::from_f64(x.to_f64())

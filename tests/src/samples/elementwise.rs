@@ -135,6 +135,11 @@ pub(super) fn cast() -> Vec<Sample> {
     for to in DType::ALL {
         let numbers = Sample::new(Op::Cast(to), [Input::new(&[3, 7], Kind::Number { low: 0.0, high: 50.0 })]);
         samples.push(numbers.over(&NUMBERS).rough());
+        // Integers wrap: some of these are beyond `i8`, and negative ones beyond `u8`.
+        for (low, high) in [(0.0, 100.0), (-50.0, 50.0)] {
+            let wrapped = Sample::new(Op::Cast(to), [Input::new(&[3, 17], Kind::Number { low, high })]);
+            samples.push(wrapped.over(&INTEGERS).rough());
+        }
         samples.push(Sample::new(Op::Cast(to), [Input::new(&[5], Kind::Truth)]).over(&[DType::Bool]).rough());
         if to != DType::U8 {
             let signed = Sample::new(Op::Cast(to), [Input::number(&[2, 9])]);
