@@ -88,7 +88,7 @@ fn what_is_not_finite_passes_through_products() {
 #[test]
 fn integers_wrap() {
     let devices = Devices::new();
-    for dtype in [DType::I64, DType::I32, DType::U8] {
+    for dtype in [DType::I64, DType::I32, DType::I8, DType::U8] {
         let big = |u: f64| (u * 250.0).floor();
         let a = Operand::map(&[2, 7, 30], dtype, Lie::Transposed, 1, big);
         let b = Operand::map(&[2, 30, 9], dtype, Lie::Flipped, 2, big);

@@ -21,6 +21,7 @@ mod index;
 mod loss;
 mod matmul;
 mod norm;
+mod quantized;
 mod recurrent;
 mod reduce;
 mod unary;
@@ -114,6 +115,19 @@ pub enum Op {
     },
     /// Operands `x`, `weight` and optionally `bias`: `x @ weightᵀ + bias`.
     Linear,
+    /// Operands `x`, `weight` (`i8`), `scale` and optionally `bias` (`f32`): [`Op::Linear`] with the weight
+    /// `weight * scale`, and with `x` in 8 bits too.
+    ///
+    /// Shapes are `[.., in]`, `[out, in]`, `[out]` and `[out]`; `x` has any float dtype, which is the result's. Each row
+    /// of `x` is read in `f32` and quantized by itself: with `low` and `high` the least and the largest of its elements
+    /// and 0, `step = max(high / 255 - low / 255, 2^-126)`, `inverse = 1 / step` and `zero = -round(low * inverse)`,
+    /// an element becomes `q = clamp(round(x * inverse), -zero, 255 - zero)` (ties to even), so 0 stays 0. Then
+    /// `y = (sum of q * weight) * (step * scale) + bias`, where the sum is exact, is rounded to `f32` once, and each
+    /// operation after it rounds in `f32`. A row with an element that is not finite (in `f32`) gives a row of NaN.
+    ///
+    /// The gradient is straight through: that of the linear function that this op approximates, as if nothing had
+    /// been rounded. The weight has none, and a scale that requires one is refused.
+    LinearDynamic,
     /// Softmax or its logarithm.
     Softmax(Softmax),
     /// Operands `g`, `y`: the gradient of [`Op::Softmax`].
@@ -209,6 +223,7 @@ impl Op {
             Op::IndexSelect { .. } => "index_select",
             Op::IndexAdd { .. } => "index_add",
             Op::Linear => "linear",
+            Op::LinearDynamic => "linear_dynamic",
             Op::Softmax(op) => op.name(),
             Op::SoftmaxGrad(_) => "softmax_grad",
             Op::Norm(op) => op.name(),
@@ -266,6 +281,7 @@ impl Op {
             Op::IndexSelect { axis } => index::infer_index_select(*axis, inputs),
             Op::IndexAdd { axis } => index::infer_index_add(*axis, inputs),
             Op::Linear => matmul::infer_linear(inputs),
+            Op::LinearDynamic => quantized::infer_linear_dynamic(inputs),
             Op::Softmax(op) => op.infer(inputs),
             Op::SoftmaxGrad(op) => op.infer_grad(inputs),
             Op::Norm(op) => op.infer(inputs),

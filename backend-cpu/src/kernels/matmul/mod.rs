@@ -28,7 +28,7 @@ use crate::{Cpu, CpuBuffer};
 /// `Op::MatMul`.
 pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, out: &Meta) -> Done {
     match a.dtype {
-        DType::I64 | DType::I32 | DType::U8 => integer::matmul(cpu, a, b, out),
+        DType::I64 | DType::I32 | DType::I8 | DType::U8 => integer::matmul(cpu, a, b, out),
         DType::BF16 if cpu.level().has_bf16_dot() => batched::<half::bf16>(cpu, a, b, out),
         dtype => with_real!(dtype, T => batched::<T>(cpu, a, b, out)),
     }
