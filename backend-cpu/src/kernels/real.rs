@@ -100,6 +100,70 @@ pub(crate) fn moments<T: Real>(x: &[T], centre: T) -> (T, T) {
     (fold(first, |a, b| a + b), fold(second, |a, b| a + b))
 }
 
+/// Sums over pieces of a long sequence. They run in lanes over many short pieces together, since folding lanes takes as
+/// long as adding some tens of elements, and from so many elements on in `f64`.
+pub(crate) struct Sums<T, const N: usize> {
+    lanes: [[T; LANES]; N],
+    /// Elements that are in the lanes.
+    held: usize,
+    most: usize,
+    totals: [f64; N],
+}
+
+impl<T: Real, const N: usize> Sums<T, N> {
+    /// Nothing yet; the lanes are folded before they hold more than `most` elements.
+    #[inline(always)]
+    pub(crate) fn new(most: usize) -> Self {
+        Self { lanes: [[T::ZERO; LANES]; N], held: 0, most, totals: [0.0; N] }
+    }
+
+    /// Adds the elements of a pair of pieces of one length, by what they make of the sums.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: &[T], y: &[T], term: impl Fn([T; N], T, T) -> [T; N]) {
+        if self.held + x.len() > self.most {
+            self.fold();
+        }
+        self.held += x.len();
+        let (xs, x_rest) = x.as_chunks::<LANES>();
+        let (ys, y_rest) = y.as_chunks::<LANES>();
+        let mut lanes = self.lanes;
+        for (x, y) in xs.iter().zip(ys) {
+            for i in 0..LANES {
+                let sums = term(std::array::from_fn(|k| lanes[k][i]), x[i], y[i]);
+                for k in 0..N {
+                    lanes[k][i] = sums[k];
+                }
+            }
+        }
+        if !x_rest.is_empty() {
+            let (x, y) = (padded(x_rest), padded(y_rest));
+            for i in 0..LANES {
+                let sums = term(std::array::from_fn(|k| lanes[k][i]), x[i], y[i]);
+                for k in 0..N {
+                    lanes[k][i] = if i < x_rest.len() { sums[k] } else { lanes[k][i] };
+                }
+            }
+        }
+        self.lanes = lanes;
+    }
+
+    #[inline(always)]
+    fn fold(&mut self) {
+        for k in 0..N {
+            self.totals[k] += fold(self.lanes[k], |a, b| a + b).to_f64();
+            self.lanes[k] = [T::ZERO; LANES];
+        }
+        self.held = 0;
+    }
+
+    /// The sums.
+    #[inline(always)]
+    pub(crate) fn finish(mut self) -> [f64; N] {
+        self.fold();
+        self.totals
+    }
+}
+
 /// The last elements as a whole block. A loop over a variable part of the partial results would force them out of
 /// registers, in every other loop as well.
 #[inline(always)]

@@ -34,14 +34,14 @@ pub(crate) trait Lanes: Copy {
     /// The machine has the register, and twice so many elements can be read.
     #[inline(always)]
     unsafe fn load_pairs(from: *const Self::Element) -> [Self; 2] {
-        let mut apart = [[Self::Element::ZERO; MOST]; 2];
-        // SAFETY: promised by the caller; there is room for a register in each row.
+        let (mut even, mut odd) = ([Self::Element::ZERO; MOST], [Self::Element::ZERO; MOST]);
+        // SAFETY: promised by the caller; there is room for a register in each array.
         unsafe {
-            for l in 0..Self::LANES {
-                apart[0][l] = *from.add(2 * l);
-                apart[1][l] = *from.add(2 * l + 1);
+            for (l, (even, odd)) in even.iter_mut().zip(&mut odd).take(Self::LANES).enumerate() {
+                *even = *from.add(2 * l);
+                *odd = *from.add(2 * l + 1);
             }
-            [Self::load(apart[0].as_ptr()), Self::load(apart[1].as_ptr())]
+            [Self::load(even.as_ptr()), Self::load(odd.as_ptr())]
         }
     }
     /// The reverse of [`Lanes::load_pairs`].
@@ -50,14 +50,14 @@ pub(crate) trait Lanes: Copy {
     /// The machine has the register, and twice so many elements can be written.
     #[inline(always)]
     unsafe fn store_pairs(pairs: [Self; 2], to: *mut Self::Element) {
-        let mut apart = [[Self::Element::ZERO; MOST]; 2];
-        // SAFETY: promised by the caller; there is room for a register in each row.
+        let (mut even, mut odd) = ([Self::Element::ZERO; MOST], [Self::Element::ZERO; MOST]);
+        // SAFETY: promised by the caller; there is room for a register in each array.
         unsafe {
-            pairs[0].store(apart[0].as_mut_ptr());
-            pairs[1].store(apart[1].as_mut_ptr());
-            for l in 0..Self::LANES {
-                *to.add(2 * l) = apart[0][l];
-                *to.add(2 * l + 1) = apart[1][l];
+            pairs[0].store(even.as_mut_ptr());
+            pairs[1].store(odd.as_mut_ptr());
+            for (l, (&even, &odd)) in even.iter().zip(&odd).take(Self::LANES).enumerate() {
+                *to.add(2 * l) = even;
+                *to.add(2 * l + 1) = odd;
             }
         }
     }

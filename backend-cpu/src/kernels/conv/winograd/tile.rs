@@ -181,16 +181,16 @@ mod tests {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-13, "{a} instead of {b}");
         let input_at = |t: usize, o: usize, l: usize| d[(t / 3 + o / 2) * IN + t % 3 + o % 2][l];
         for l in 0..N {
-            for o in 0..4 {
-                close(y[o][l], (0..9).map(|t| input_at(t, o, l) * g[t][l]).sum());
+            for (o, y) in y.iter().enumerate() {
+                close(y[l], (0..9).map(|t| input_at(t, o, l) * g[t][l]).sum());
             }
         }
         // With y as the gradient of the outputs, the gradient of each tap is a sum over outputs.
         let m = all::<OutputAdjoint, OUT, IN>(&y);
         let gg = all::<FilterAdjoint, IN, TAPS>(&product(&v, &m));
         for l in 0..N {
-            for t in 0..9 {
-                close(gg[t][l], (0..4).map(|o| input_at(t, o, l) * y[o][l]).sum());
+            for (t, gg) in gg.iter().enumerate() {
+                close(gg[l], (0..4).map(|o| input_at(t, o, l) * y[o][l]).sum());
             }
         }
     }

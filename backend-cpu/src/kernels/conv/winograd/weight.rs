@@ -84,22 +84,21 @@ fn taps<T: Real>(w: Weight<'_, T>, some: Range<usize>, [outputs, channels]: [usi
     for row in to.chunks_exact_mut(pitch.max(1)) {
         row[channels..].fill(T::ZERO);
     }
-    for c in 0..channels {
-        for (to, output) in to.chunks_exact_mut(ALL * pitch).zip(some.clone()) {
-            let mut put = |t: usize, tap: T| to[t * pitch + c] = tap;
-            match w {
-                Weight::Forward(w) => {
-                    let at = output * channels + c;
-                    w[at * ALL..(at + 1) * ALL].iter().copied().enumerate().for_each(|(t, tap)| put(t, tap));
+    match w {
+        Weight::Forward(w) => {
+            for (to, output) in to.chunks_exact_mut(ALL * pitch).zip(some) {
+                let filters = w[output * channels * ALL..(output + 1) * channels * ALL].as_chunks::<ALL>().0;
+                for (t, to) in to.chunks_exact_mut(pitch).enumerate() {
+                    to.iter_mut().zip(filters).for_each(|(to, filter)| *to = filter[t]);
                 }
-                Weight::Reversed(w) => {
-                    let at = c * outputs + output;
-                    w[at * ALL..(at + 1) * ALL]
-                        .iter()
-                        .rev()
-                        .copied()
-                        .enumerate()
-                        .for_each(|(t, tap)| put(t, tap));
+            }
+        }
+        Weight::Reversed(w) => {
+            let filters = w.as_chunks::<ALL>().0;
+            for c in 0..channels {
+                let filters = &filters[c * outputs..][some.clone()];
+                for (to, filter) in to.chunks_exact_mut(ALL * pitch).zip(filters) {
+                    filter.iter().rev().enumerate().for_each(|(t, &tap)| to[t * pitch + c] = tap);
                 }
             }
         }
