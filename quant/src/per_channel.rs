@@ -28,7 +28,7 @@ pub struct Quantized {
 /// # let device = gradus_backend_cpu::Cpu::device();
 /// let weight = Tensor::from_vec(vec![0.5f32, -1.0, 0.0, 100.0, 25.0, -3.0], [2, 3], &device)?;
 /// let quantized = quantize_per_channel(&weight, 0)?;
-/// assert_eq!(quantized.values().to_vec::<i8>()?, [64, -128, 0, 127, 32, -4]);
+/// assert_eq!(quantized.values().to_vec::<i8>()?, [64, -127, 0, 127, 32, -4]);
 /// assert_eq!(quantized.scale().to_vec::<f32>()?, [1.0 / 127.5, 100.0 / 127.5]);
 /// let error = quantized.dequantize()?.sub(&weight)?.abs()?.amax(1)?.to_vec::<f32>()?;
 /// assert!(error[0] < 0.0040 && error[1] < 0.40);
