@@ -18,7 +18,8 @@
 //! this throws away the blocks of the old ones; in a steady state it never happens. If the system has no
 //! memory, the cache is emptied and the request tried once more before it is an error.
 //!
-//! **Contents.** Fresh blocks come zeroed (large ones as new pages, see [`pages`]), recycled ones hold old values. Memory is therefore never uninitialized, and kernels write every element.
+//! **Contents.** Fresh blocks come zeroed (large ones as new pages, see [`pages`]), recycled ones hold old values. Memory
+//! is therefore never uninitialized, and kernels write every element.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -44,6 +45,9 @@ pub(crate) struct Allocator {
     allocated: AtomicUsize,
     peak: AtomicUsize,
     cached: AtomicUsize,
+    /// Where buffers come from instead, in the test that none is overrun.
+    #[cfg(all(test, unix))]
+    pub(crate) guard: Option<crate::guard::Guard>,
 }
 
 /// A cached block.
@@ -88,12 +92,19 @@ impl Allocator {
             allocated: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             cached: AtomicUsize::new(0),
+            #[cfg(all(test, unix))]
+            guard: None,
         }
     }
 
     /// A block of at least that many bytes.
     pub(crate) fn take(&self, bytes: usize) -> Result<Block> {
         let Some((class, size)) = class_of(bytes) else { return Err(self.exhausted(bytes)) };
+        #[cfg(all(test, unix))]
+        if let Some(guard) = &self.guard {
+            let start = guard.take(bytes).ok_or_else(|| self.exhausted(bytes))?;
+            return Ok(Block { start, class: class as u32 });
+        }
         let recycled = lock(&self.free[class]).pop();
         let start = match recycled {
             Some(Free(start)) => {
@@ -111,6 +122,10 @@ impl Allocator {
 
     /// Takes a block back and keeps it for reuse.
     pub(crate) fn give(&self, block: &Block) {
+        #[cfg(all(test, unix))]
+        if let Some(guard) = &self.guard {
+            return guard.give(block.start);
+        }
         let class = block.class as usize;
         let size = size_of(class);
         self.allocated.fetch_sub(size, Relaxed);
