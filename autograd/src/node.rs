@@ -15,6 +15,7 @@ use crate::Gradients;
 use crate::casts::Slot;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
+/// Starts where `NEXT` does: what lies between them are the nodes alive.
 static DROPPED: AtomicU64 = AtomicU64::new(1);
 static NEXT_LEAF: AtomicU64 = AtomicU64::new(1);
 static SAVED_BYTES: AtomicI64 = AtomicI64::new(0);

@@ -18,7 +18,8 @@ pub(super) trait ErasedBackend: fmt::Debug + Send + Sync {
     fn name(&self) -> String;
     fn upload(&self, host: &HostArray) -> Result<Erased>;
     fn download(&self, from: &Tensor) -> Result<HostArray>;
-    /// Operands are all here. The storages are `here`, the device of this backend.
+    /// Runs an op whose operands are all buffers of this backend. `here` is this backend's device, which the storages
+    /// of the outputs name.
     fn execute(
         &self,
         here: &Device,
