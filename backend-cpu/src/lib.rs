@@ -33,6 +33,7 @@ pub mod limits;
 mod math;
 mod pages;
 mod parallel;
+mod stream;
 
 pub use buffer::CpuBuffer;
 pub use cpu::{Cpu, CpuBuilder, Features};

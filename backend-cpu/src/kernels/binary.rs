@@ -10,7 +10,7 @@ use crate::execute::{Done, done};
 use crate::kernels::map::{Loop2, Parameters, Zip, walk2, zip, zip_real};
 use crate::math::real::Real;
 use crate::parallel::SendPtr;
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, stream};
 
 /// `op(a, b)` for each pair of elements.
 #[inline]
@@ -18,7 +18,8 @@ pub(crate) fn binary(cpu: &Cpu, op: BinaryOp, a: &View<'_, CpuBuffer>, b: &View<
     let mut out = cpu.alloc_len(a.dtype, a.layout.numel())?;
     if a.layout.is_contiguous() && b.layout.is_contiguous() && !matches!(a.dtype, DType::F16 | DType::BF16) {
         // The common case without the copies of layouts that the walk works on.
-        if let Some(f) = find(op, a.dtype) {
+        let streamed = stream::pays(cpu.level(), out.len() * a.dtype.size());
+        if let Some(f) = find(op, a.dtype).filter(|_| !streamed) {
             let (level, size, n) = (cpu.level(), a.dtype.size(), out.len());
             // An empty view's offset may lie anywhere; nothing is read there.
             let start = |view: &View<'_, CpuBuffer>| {

@@ -1,16 +1,16 @@
 //! Softmax, its logarithm and their gradients, and the row functions that losses share.
 //!
-//! Along the last axis a row is read three times from the first-level cache: maximum, exponentials and their
+//! Along the last axis a row is read three times from the first-level cache: maximum, exponentials with their
 //! sum, scaling. Along another axis the neighbours of the later axes are handled side by side, in strips.
 
 use gradus_tensor_core::op::Softmax;
 use gradus_tensor_core::{Meta, View};
 
 use super::dense::{Dense, Output, Parts, Real, with_real};
-use super::real::{max, reduce, sum, sum2};
+use super::real::{map_sum, max, reduce, sum, sum2};
 use crate::execute::{Done, done};
 use crate::level::Kernel;
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, stream};
 
 /// What an element of a row costs, as `Cpu::for_chunks` counts it.
 const COST: usize = 8;
@@ -24,11 +24,14 @@ pub(crate) fn softmax(cpu: &Cpu, op: &Softmax, x: &View<'_, CpuBuffer>, out: &Me
         let x = Dense::<T>::new(cpu, x)?;
         let parts = Parts::new(y.slice());
         let log = op.log;
+        let streamed = stream::pays_for_rows(cpu.level(), size_of_val(&x[..]), out.shape[op.axis]);
         lines(cpu, out, op.axis, |run| match run {
             Lines::Rows { at, rows, n } => {
                 // SAFETY: rows are disjoint.
                 let y = unsafe { parts.part(at..at + rows * n) };
-                cpu.level().run(Rows { x: &x[at..at + rows * n], y, n, log });
+                let x = &x[at..at + rows * n];
+                // SAFETY: streaming pays.
+                unsafe { stream::rows(streamed, x, y, n, |x, y| cpu.level().run(Rows { x, y, n, log })) };
             }
             Lines::Strip { at, width, n, pitch } => {
                 let x = &x[at..at + (n - 1) * pitch + width];
@@ -120,10 +123,7 @@ impl<T: Real> Kernel for Rows<'_, T> {
                     *y = x - shift;
                 }
             } else {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = (x - m).exp();
-                }
-                let scale = T::ONE / sum(y);
+                let scale = T::ONE / map_sum(x, y, |x| (x - m).exp());
                 for y in y {
                     *y *= scale;
                 }
