@@ -26,6 +26,10 @@ pub use gradus_nn as nn;
 /// Optimizers, schedules, clipping, mixed precision.
 pub use gradus_optim as optim;
 
+/// Quantization after training: layers whose weights take 8 bits.
+#[cfg(feature = "quant")]
+pub use gradus_quant as quant;
+
 /// The trainer, its callbacks, metrics, checkpoints and reports.
 #[cfg(feature = "train")]
 pub use gradus_train as train;

@@ -15,7 +15,8 @@ use crate::Gradients;
 use crate::casts::Slot;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
-static LIVE_NODES: AtomicI64 = AtomicI64::new(0);
+static DROPPED: AtomicU64 = AtomicU64::new(1);
+static NEXT_LEAF: AtomicU64 = AtomicU64::new(1);
 static SAVED_BYTES: AtomicI64 = AtomicI64::new(0);
 
 /// The identity of a leaf: a tensor that gradients are collected for. Stable while its value changes.
@@ -25,7 +26,7 @@ pub struct LeafId(u64);
 impl LeafId {
     /// An identity that no other leaf has.
     pub fn fresh() -> Self {
-        LeafId(NEXT.fetch_add(1, Ordering::Relaxed))
+        LeafId(NEXT_LEAF.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -156,7 +157,6 @@ impl Drop for Saved {
 
 impl Node {
     pub(crate) fn new(edges: Edges, outputs: SmallVec<[Meta; 1]>, state: State) -> Arc<Self> {
-        LIVE_NODES.fetch_add(1, Ordering::Relaxed);
         Arc::new(Node {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             edges,
@@ -186,7 +186,7 @@ impl Node {
 impl Drop for Node {
     /// Frees what only this node holds without recursion: a chain of a million ops must not overflow the stack.
     fn drop(&mut self) {
-        LIVE_NODES.fetch_sub(1, Ordering::Relaxed);
+        DROPPED.fetch_add(1, Ordering::Relaxed);
         let mut stack = SmallVec::<[Arc<Node>; 4]>::new();
         let mut edges = std::mem::take(&mut self.edges);
         loop {
@@ -225,8 +225,11 @@ pub struct GraphStats {
 /// Counts the graphs of the whole process: equal before and after a training step, unless something keeps a
 /// graph alive.
 pub fn graph_stats() -> GraphStats {
+    // In this order: a node dropped between the two reads was counted as made.
+    let dropped = DROPPED.load(Ordering::Relaxed);
+    let made = NEXT.load(Ordering::Relaxed);
     GraphStats {
-        live_nodes: LIVE_NODES.load(Ordering::Relaxed).max(0) as usize,
+        live_nodes: made.saturating_sub(dropped) as usize,
         saved_bytes: SAVED_BYTES.load(Ordering::Relaxed).max(0) as usize,
     }
 }

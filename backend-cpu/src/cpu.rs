@@ -51,6 +51,14 @@ impl Cpu {
         self.level
     }
 
+    /// A backend whose buffers lie beside pages that nobody may touch.
+    #[cfg(all(test, unix))]
+    pub(crate) fn guarded(threads: usize, side: crate::guard::Side) -> Self {
+        let mut allocator = Allocator::new();
+        allocator.guard = Some(crate::guard::Guard::new(side));
+        Self { allocator: Arc::new(allocator), ..Self::new(threads) }
+    }
+
     pub(crate) fn new(threads: usize) -> Self {
         Self { level: Level::detect(), threads, pool: OnceLock::new(), allocator: Arc::new(Allocator::new()) }
     }
@@ -67,8 +75,9 @@ impl Cpu {
         CpuBuffer::new(&self.allocator, dtype, len)
     }
 
+    /// Bytes of blocks, and the number of buffers: each holds the allocator once, and so does this.
     pub(crate) fn stats(&self) -> MemoryStats {
-        self.allocator.stats()
+        MemoryStats { buffers: Arc::strong_count(&self.allocator) - 1, ..self.allocator.stats() }
     }
 
     /// The threads, or `None` if the system gave none: then the calling thread does the work.

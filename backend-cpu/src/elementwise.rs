@@ -318,7 +318,12 @@ unsafe fn scatter<T: Copy>(to: &Operand, flat: usize, len: usize, from: *mut u8)
     for_runs(&to.layout, flat, len, |position, stride, n| {
         // SAFETY: positions of elements lie in the buffer; the runs add up to `len`.
         unsafe {
-            (0..n).for_each(|i| *base.offset(position as isize + i as isize * stride) = *from.add(i));
+            match stride {
+                1 => std::ptr::copy_nonoverlapping(from, base.add(position), n),
+                _ => {
+                    (0..n).for_each(|i| *base.offset(position as isize + i as isize * stride) = *from.add(i))
+                }
+            }
             from = from.add(n);
         }
     });

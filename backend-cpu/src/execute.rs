@@ -31,8 +31,12 @@ impl Backend for Cpu {
     }
 
     fn accelerates(&self, dtype: DType) -> bool {
-        // Kernels compute half precision in `f32`, also where the machine has instructions for it.
-        !matches!(dtype, DType::BF16 | DType::F16)
+        match dtype {
+            DType::BF16 => self.level().has_bf16_dot(),
+            // Computed in `f32`.
+            DType::F16 => false,
+            _ => true,
+        }
     }
 
     fn upload(&self, host: &HostArray) -> Result<CpuBuffer> {
@@ -77,6 +81,7 @@ impl Backend for Cpu {
                 kernels::index::index_add(self, *axis, [&inputs[0], &inputs[1], &inputs[2]])
             }
             Op::Linear => kernels::matmul::linear(self, inputs, &out[0]),
+            Op::LinearDynamic => kernels::int8::linear_dynamic(self, inputs, &out[0]),
             Op::Softmax(op) => kernels::softmax::softmax(self, op, &inputs[0], &out[0]),
             Op::SoftmaxGrad(op) => kernels::softmax::softmax_grad(self, op, &inputs[0], &inputs[1], &out[0]),
             Op::Norm(op) => kernels::norm::norm(self, op, inputs, out),

@@ -59,6 +59,23 @@ impl Level {
         Level::Scalar
     }
 
+    /// Whether this level has an instruction that sums products of `bf16`. Not every machine with AVX-512 does.
+    pub(crate) fn has_bf16_dot(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Level::Avx512 && is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Whether this level has instructions that multiply bytes and sum the products in 32 bits. Not every machine
+    /// with AVX-512 does.
+    pub(crate) fn has_vnni(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Level::Avx512 && is_x86_feature_detected!("avx512vnni");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// The name that `GRADUS_CPU_LEVEL` knows it by.
     pub fn name(self) -> &'static str {
         match self {

@@ -27,6 +27,8 @@ mod buffer;
 mod cpu;
 mod elementwise;
 mod execute;
+#[cfg(all(test, unix))]
+mod guard;
 mod kernels;
 mod level;
 pub mod limits;

@@ -4,7 +4,8 @@ use gradus_autograd::{Autograd, Backward, no_grad};
 use gradus_nn::zoo::{self, Gpt, GptConfig, MobileNetV2, ResNet, Stem};
 use gradus_nn::{Conv2d, Linear, Lstm, Module, Parameters};
 use gradus_optim::{Adam, AdamW, Autocast, Sgd};
-use gradus_tensor_core::{DType, Device, Error, Result, Tensor};
+use gradus_quant::QuantizedLinear;
+use gradus_tensor_core::{DType, Device, Result, Tensor};
 
 use crate::training::{training, training_with};
 
@@ -72,7 +73,7 @@ cases! {
     mobilenetv2_infer: |d| inference(MobileNetV2::new(3, 10, 0.0, d)?, randn([16, 3, 64, 64], d)?);
     gpt_infer: |d| inference(Gpt::new(GptConfig::default(), d)?, labels(&[16, 128], 256, d)?);
     gpt_infer_bf16: |d| inference(Gpt::new(GptConfig::default(), d)?, labels(&[16, 128], 256, d)?.to(&Autocast::device(d, DType::BF16)?)?);
-    int8_linear_1024: |_| absent("int8 linear");
+    int8_linear_1024: |d| inference(QuantizedLinear::from_linear(&Linear::new(1024, 1024).init(d)?)?, randn([128, 1024], d)?);
 }
 
 /// Mixed precision, as `torch.autocast("cpu", torch.bfloat16)` around the forward pass.
@@ -97,10 +98,6 @@ impl Module for SequenceClassifier {
         let y = self.lstm.forward(x)?;
         self.head.forward(&y.select(1, y.dim(1)? - 1)?)
     }
-}
-
-fn absent(what: &'static str) -> Result<Step> {
-    Err(Error::argument(what, "not in this release"))
 }
 
 pub fn randn<const N: usize>(shape: [usize; N], device: &Device) -> Result<Tensor> {

@@ -28,9 +28,10 @@ pub fn curves(epochs: &[EpochReport]) -> Result<Picture, Box<dyn Error>> {
     Ok(Picture::side_by_side(&[chart("Loss", "loss", 1.0), chart("Accuracy (%)", "accuracy", 100.0)]))
 }
 
-/// A sheet of the test images that the model is most wrongly sure of, and the number of all it gets wrong.
+/// A sheet of the test images that the model is most wrongly sure of, and the number of all it gets wrong. Leaves the model in
+/// evaluation mode.
 pub fn mistakes<D, C>(
-    model: &impl Module,
+    model: &mut impl Module,
     loader: &DataLoader<D, C>,
     images: &ImageDataset,
     device: &Device,
@@ -41,6 +42,7 @@ where
 {
     let mut wrong: Vec<(f32, usize, usize, usize)> = Vec::new(); // confidence, image, label, prediction
     let mut first = 0;
+    model.set_training(false);
     for batch in loader.epoch(0)? {
         let (x, labels) = batch?.to(device)?;
         let probabilities = no_grad(|| model.forward(&x)?.softmax(-1))?;

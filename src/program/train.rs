@@ -53,8 +53,8 @@ pub fn run(mut options: TrainOptions) -> Result<(), Box<dyn Error>> {
         data.train.len(),
         data.test.len()
     );
-    let finished = fit(options, model, data.clone(), &device, &dir, resume.is_some())?;
-    summary(&finished, &dir, data, &device)
+    let mut finished = fit(options, model, data.clone(), &device, &dir, resume.is_some())?;
+    summary(&mut finished, &dir, data, &device)
 }
 
 /// The images that the option names.
@@ -163,12 +163,12 @@ fn decayed(optimizer: Sgd) -> impl Optimizer + 'static {
 
 /// Says how it went and where everything is; draws the pictures.
 fn summary(
-    finished: &Finished,
+    finished: &mut Finished,
     dir: &Path,
     data: FashionMnist,
     device: &Device,
 ) -> Result<(), Box<dyn Error>> {
-    let report = &finished.report;
+    let Finished { trainer, report } = finished;
     match report.outcome {
         Outcome::Interrupted => {
             say!("stopped after {} steps; to go on: gradus train --resume {}", report.steps, dir.display())
@@ -191,7 +191,7 @@ fn summary(
         files.push(("curves", "curves.png".to_owned()));
         let normalized = data.test.clone().transform_input((ToFloat, Normalize::new([MEAN], [STD])?));
         let loader = DataLoader::builder(normalized).batch_size(EVALUATION_BATCH).build()?;
-        let (sheet, wrong) = report::mistakes(finished.trainer.model(), &loader, &data.test, device)?;
+        let (sheet, wrong) = report::mistakes(trainer.model_mut(), &loader, &data.test, device)?;
         sheet.save(dir.join("mistakes.png"))?;
         files.push(("mistakes", format!("mistakes.png (of {wrong} misclassified test images)")));
     }

@@ -17,6 +17,8 @@ pub enum DType {
     Bool,
     /// Unsigned 8-bit integer.
     U8,
+    /// Signed 8-bit integer: what quantized weights are kept in.
+    I8,
     /// Signed 32-bit integer.
     I32,
     /// Signed 64-bit integer: the type of indices and class labels.
@@ -44,8 +46,17 @@ pub enum Category {
 
 impl DType {
     /// Every dtype, in order of promotion.
-    pub const ALL: [DType; 8] =
-        [DType::Bool, DType::U8, DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64];
+    pub const ALL: [DType; 9] = [
+        DType::Bool,
+        DType::U8,
+        DType::I8,
+        DType::I32,
+        DType::I64,
+        DType::F16,
+        DType::BF16,
+        DType::F32,
+        DType::F64,
+    ];
 
     /// The floating-point dtypes.
     pub const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
@@ -53,7 +64,7 @@ impl DType {
     /// Bytes per element.
     pub const fn size(self) -> usize {
         match self {
-            DType::Bool | DType::U8 => 1,
+            DType::Bool | DType::U8 | DType::I8 => 1,
             DType::F16 | DType::BF16 => 2,
             DType::I32 | DType::F32 => 4,
             DType::I64 | DType::F64 => 8,
@@ -65,6 +76,7 @@ impl DType {
         match self {
             DType::Bool => "bool",
             DType::U8 => "u8",
+            DType::I8 => "i8",
             DType::I32 => "i32",
             DType::I64 => "i64",
             DType::F16 => "f16",
@@ -78,7 +90,7 @@ impl DType {
     pub const fn category(self) -> Category {
         match self {
             DType::Bool => Category::Bool,
-            DType::U8 | DType::I32 | DType::I64 => Category::Int,
+            DType::U8 | DType::I8 | DType::I32 | DType::I64 => Category::Int,
             DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Category::Float,
         }
     }
@@ -99,7 +111,7 @@ impl DType {
         match self {
             DType::F16 | DType::BF16 | DType::F32 => DType::F32,
             DType::F64 => DType::F64,
-            DType::Bool | DType::U8 | DType::I32 | DType::I64 => DType::I64,
+            DType::Bool | DType::U8 | DType::I8 | DType::I32 | DType::I64 => DType::I64,
         }
     }
 
@@ -131,6 +143,7 @@ impl DType {
         match self {
             DType::Bool => 0 <= low && high <= 1,
             DType::U8 => 0 <= low && high <= i64::from(u8::MAX),
+            DType::I8 => i64::from(i8::MIN) <= low && high <= i64::from(i8::MAX),
             DType::I32 => i64::from(i32::MIN) <= low && high <= i64::from(i32::MAX),
             DType::I64 => true,
             DType::BF16 => to(1 << 8),
@@ -143,17 +156,32 @@ impl DType {
     /// The dtype of the result when two tensors of different dtypes meet.
     ///
     /// The higher [`Category`] wins (`i64` with `f16` is `f16`); within a category the wider type wins;
-    /// `f16` with `bf16` is `f32`. This is PyTorch's rule for tensors.
+    /// `f16` with `bf16` is `f32`, and `u8` with `i8` is `i32`, since neither of a pair holds the other. This is
+    /// PyTorch's rule for tensors, whose `u8` with `i8` is the `int16` that is not a dtype here.
+    ///
+    /// | | `bool` | `u8` | `i8` | `i32` | `i64` | `f16` | `bf16` | `f32` | `f64` |
+    /// | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+    /// | `bool` | `bool` | `u8` | `i8` | `i32` | `i64` | `f16` | `bf16` | `f32` | `f64` |
+    /// | `u8` | `u8` | `u8` | `i32` | `i32` | `i64` | `f16` | `bf16` | `f32` | `f64` |
+    /// | `i8` | `i8` | `i32` | `i8` | `i32` | `i64` | `f16` | `bf16` | `f32` | `f64` |
+    /// | `i32` | `i32` | `i32` | `i32` | `i32` | `i64` | `f16` | `bf16` | `f32` | `f64` |
+    /// | `i64` | `i64` | `i64` | `i64` | `i64` | `i64` | `f16` | `bf16` | `f32` | `f64` |
+    /// | `f16` | `f16` | `f16` | `f16` | `f16` | `f16` | `f16` | `f32` | `f32` | `f64` |
+    /// | `bf16` | `bf16` | `bf16` | `bf16` | `bf16` | `bf16` | `f32` | `bf16` | `f32` | `f64` |
+    /// | `f32` | `f32` | `f32` | `f32` | `f32` | `f32` | `f32` | `f32` | `f32` | `f64` |
+    /// | `f64` | `f64` | `f64` | `f64` | `f64` | `f64` | `f64` | `f64` | `f64` | `f64` |
     ///
     /// ```
     /// use gradus_tensor_core::DType::*;
     /// assert_eq!(I64.promote(F16), F16);
     /// assert_eq!(F16.promote(BF16), F32);
     /// assert_eq!(Bool.promote(U8), U8);
+    /// assert_eq!(U8.promote(I8), I32);
     /// ```
     pub const fn promote(self, other: DType) -> DType {
         match (self, other) {
             (DType::F16, DType::BF16) | (DType::BF16, DType::F16) => DType::F32,
+            (DType::U8, DType::I8) | (DType::I8, DType::U8) => DType::I32,
             _ => {
                 if self as u8 >= other as u8 {
                     self
@@ -225,6 +253,7 @@ element! {
     bf16, BF16, |x| bf16::from_f64(x), x.to_f64(), bf16::from_f64(x as f64), x.to_f64() as i64;
     i64, I64, |x| x as i64, x as f64, x, x;
     i32, I32, |x| x as i32, x as f64, x as i32, x as i64;
+    i8, I8, |x| x as i8, x as f64, x as i8, x as i64;
     u8, U8, |x| x as u8, x as f64, x as u8, x as i64;
     bool, Bool, |x| x != 0.0, x as u8 as f64, x != 0, x as i64;
 }
@@ -258,6 +287,10 @@ macro_rules! with_dtype {
             }
             $crate::DType::I32 => {
                 type $t = i32;
+                $body
+            }
+            $crate::DType::I8 => {
+                type $t = i8;
                 $body
             }
             $crate::DType::U8 => {

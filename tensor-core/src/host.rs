@@ -21,6 +21,7 @@ pub enum HostData {
     BF16(Vec<bf16>),
     I64(Vec<i64>),
     I32(Vec<i32>),
+    I8(Vec<i8>),
     U8(Vec<u8>),
     Bool(Vec<bool>),
 }
@@ -80,7 +81,7 @@ macro_rules! host_element {
         }
     };
 }
-host_element! { f64, F64; f32, F32; f16, F16; bf16, BF16; i64, I64; i32, I32; u8, U8; bool, Bool; }
+host_element! { f64, F64; f32, F32; f16, F16; bf16, BF16; i64, I64; i32, I32; i8, I8; u8, U8; bool, Bool; }
 
 impl HostArray {
     /// An array of these elements in row-major order.

@@ -80,7 +80,7 @@ macro_rules! scalar_from {
         }
     )*};
 }
-scalar_from!(f64 => Float as f64, f32 => Float as f64, i64 => Int as i64, i32 => Int as i64, u8 => Int as i64, u32 => Int as i64, usize => Int as i64);
+scalar_from!(f64 => Float as f64, f32 => Float as f64, i64 => Int as i64, i32 => Int as i64, i8 => Int as i64, u8 => Int as i64, u32 => Int as i64, usize => Int as i64);
 
 impl From<bool> for Scalar {
     fn from(x: bool) -> Self {

@@ -33,6 +33,7 @@ fn what_numpy_wrote_is_read_in_every_dtype() {
     assert_eq!(read::<i32>("i4"), (vec![2], vec![i32::MIN, i32::MAX]));
     assert_eq!(read::<i64>("i8"), (vec![2], vec![i64::MIN, i64::MAX]));
     assert_eq!(read::<u8>("u1"), (vec![3], vec![0, 7, 255]));
+    assert_eq!(read::<i8>("i1"), (vec![3], vec![-128, -1, 127]));
     assert_eq!(read::<bool>("b1"), (vec![3], vec![true, false, true]));
     assert_eq!(read::<f32>("scalar"), (vec![], vec![2.5]));
     assert_eq!(read::<f64>("empty"), (vec![0, 3], vec![]));
@@ -54,7 +55,7 @@ fn fortran_order_is_read_into_row_major_order() {
 
 #[test]
 fn what_we_write_is_what_numpy_writes() {
-    for name in ["f2", "f4", "f8", "i4", "i8", "u1", "b1", "scalar", "empty"] {
+    for name in ["f2", "f4", "f8", "i4", "i8", "i1", "u1", "b1", "scalar", "empty"] {
         let theirs = fs::read(data(&format!("{name}.npy"))).unwrap();
         assert_eq!(to_bytes(&from_bytes(&theirs, &Holder::device()).unwrap()).unwrap(), theirs, "{name}");
     }

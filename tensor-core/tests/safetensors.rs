@@ -25,6 +25,7 @@ fn tensors() -> Vec<(&'static str, Tensor)> {
         ("brain", Tensor::from_vec(vec![bf16::from_f64(0.1)], [1, 1], &device).unwrap()),
         ("long", Tensor::from_vec(vec![i64::MIN, i64::MAX], [2], &device).unwrap()),
         ("int", Tensor::from_vec(vec![i32::MIN], (), &device).unwrap()),
+        ("signed", Tensor::from_vec(vec![i8::MIN, -1, i8::MAX], [3], &device).unwrap()),
         ("byte", Tensor::from_vec(vec![0u8, 255, 7], [3], &device).unwrap()),
         ("bool", Tensor::from_vec(vec![true, false], [2], &device).unwrap()),
         ("empty", Tensor::from_vec(Vec::<f32>::new(), [0, 4], &device).unwrap()),
@@ -106,11 +107,11 @@ fn a_failing_save_leaves_the_old_file() {
 #[test]
 fn a_dtype_we_do_not_have_is_named_with_its_tensor() {
     let data = [0u8; 4];
-    let view = TensorView::new(Dtype::I8, vec![4], &data).unwrap();
+    let view = TensorView::new(Dtype::I16, vec![2], &data).unwrap();
     let known = safetensors::serialize([("encoder.scale", view)], None).unwrap();
     let text = String::from_utf8(known.clone()).unwrap();
-    let unknown = text.replace("\"I8\"", "\"Q8\"").into_bytes();
-    for (bytes, dtype) in [(known, "I8"), (unknown, "Q8")] {
+    let unknown = text.replace("\"I16\"", "\"Q16\"").into_bytes();
+    for (bytes, dtype) in [(known, "I16"), (unknown, "Q16")] {
         let error = from_bytes(&bytes, &Holder::device()).unwrap_err();
         assert!(matches!(error, Error::Format { .. }));
         let message = error.to_string();

@@ -84,6 +84,8 @@ fn a_set_of_axes_names_each_once() {
 }
 
 fn dtype(name: &str) -> DType {
+    // What PyTorch puts `u8` and `i8` in; the next wider dtype there is here.
+    let name = if name == "i16" { "i32" } else { name };
     DType::ALL.into_iter().find(|d| d.name() == name).unwrap()
 }
 
@@ -99,7 +101,7 @@ fn dtypes_promote_as_in_pytorch() {
             pairs += 1;
         }
     }
-    assert_eq!(pairs, 64);
+    assert_eq!(pairs, 81);
     for (a, row) in table["scalars"].as_object().unwrap() {
         for (kind, result) in row.as_object().unwrap() {
             let scalar = match kind.as_str() {

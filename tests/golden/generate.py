@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 FAMILIES = ("unary", "binary", "reduce", "matmul", "index", "norm", "conv", "pool", "loss", "attention", "embedding",
-            "rnn", "optim", "model", "amp", "dtype", "printing", "promotion")
+            "rnn", "optim", "model", "amp", "dtype", "printing", "promotion", "quant")
 
 
 def main():

@@ -19,6 +19,7 @@ DTYPES = {
     "i64": torch.int64,
     "i32": torch.int32,
     "u8": torch.uint8,
+    "i8": torch.int8,
     "bool": torch.bool,
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}

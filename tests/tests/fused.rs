@@ -3,7 +3,7 @@
 use gradus_autograd::vjp;
 use gradus_backend_cpu::Cpu;
 use gradus_tensor_core::rng::Key;
-use gradus_tensor_core::{DType, Device, Result, Tensor};
+use gradus_tensor_core::{DType, Device, Op, Result, Tensor};
 use gradus_testkit::conformance::{Tolerance, compare};
 use gradus_testkit::samples::{Family, Kind, Sample};
 
@@ -44,7 +44,9 @@ fn values_agree_in_single_and_double_precision() -> Result<()> {
 fn gradients_agree_in_double_precision() -> Result<()> {
     let device = Cpu::device();
     let (mut checked, mut failures) = (0, Vec::new());
-    for (number, sample) in composites().filter(|(_, s)| s.dtypes.contains(&DType::F64)) {
+    // A gradient straight through rounding is not that of the ops that round: `quantized.rs` checks it.
+    let smooth = |s: &Sample| s.dtypes.contains(&DType::F64) && !matches!(s.op, Op::LinearDynamic);
+    for (number, sample) in composites().filter(|(_, s)| smooth(s)) {
         let x = inputs(&sample, number, DType::F64, &device)?;
         let free: Vec<usize> = (0..x.len()).filter(|&i| sample.inputs[i].is_free()).collect();
         let all = |given: &[Tensor]| {

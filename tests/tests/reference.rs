@@ -115,6 +115,7 @@ fn casts_truncate_saturate_and_round_once() -> Result<()> {
     let device = Reference::device();
     let x = Tensor::from_vec(vec![-1.7f64, 300.9, f64::NAN, 0.1], [4], &device)?;
     assert_eq!(x.cast(DType::U8)?.to_vec::<u8>()?, [0, 255, 0, 0]);
+    assert_eq!(x.cast(DType::I8)?.to_vec::<i8>()?, [-1, 127, 0, 0]);
     assert_eq!(x.cast(DType::I32)?.to_vec::<i32>()?, [-1, 300, 0, 0]);
     assert_eq!(x.cast(DType::Bool)?.to_vec::<bool>()?, [true, true, true, true]);
     assert_eq!(x.cast(DType::F32)?.cast(DType::F64)?.to_vec::<f64>()?[3], 0.1f32 as f64);

@@ -61,7 +61,7 @@ fn selected_elements_get_the_gradient() -> Result<()> {
     use gradus_autograd::Autograd;
     for device in [Reference::device(), gradus_backend_cpu::Cpu::device()] {
         let x = Tensor::from_vec(vec![3.0, -1.0, 7.0, 5.0, 0.5, 0.25], [2, 3], &device)?.requires_grad()?;
-        let (values, _) = x.topk(2, 1)?;
+        let (values, _) = x.topk(2, 1, true)?;
         let scale = Tensor::from_vec(vec![1.0, 10.0, 100.0, 1000.0], [2, 2], &device)?;
         let gradients = values.mul(&scale)?.sum_all()?.backward()?;
         let expected = [10.0, 0.0, 1.0, 100.0, 1000.0, 0.0];

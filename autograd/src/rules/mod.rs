@@ -12,6 +12,7 @@
 mod elementwise;
 mod index;
 mod neural;
+mod quantized;
 mod recurrent;
 mod reduce;
 
@@ -35,10 +36,6 @@ pub(crate) enum Class {
     /// The ops it is made of have rules.
     Decompose,
     /// It has neither.
-    #[allow(
-        dead_code,
-        reason = "no op of the workspace is refused today; the class keeps the next one honest"
-    )]
     Refused(&'static str),
 }
 
@@ -56,6 +53,9 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::AttentionGrad(_)
         | Op::LstmGrad
         | Op::GruGrad => Class::Decompose,
+        Op::LinearDynamic if tracked(2) => {
+            Class::Refused("a quantized weight's scale is a constant; detach it")
+        }
         // The fused gradient has none for an additive mask.
         Op::Attention(_) if tracked(3) => Class::Decompose,
         Op::Custom(op) => match op.differentiation() {
@@ -78,6 +78,7 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::IndexSelect { .. }
         | Op::IndexAdd { .. }
         | Op::Linear
+        | Op::LinearDynamic
         | Op::Softmax(_)
         | Op::Norm(_)
         | Op::BatchNormEval { .. }
@@ -148,6 +149,7 @@ pub(crate) fn saves(op: &Op, edges: &Edges) -> Saves {
         Op::Sort(_) => metas(Saves { outputs: 0b10, ..Saves::default() }),
         Op::MatMul => inputs(bit(1, needs(0)) | bit(0, needs(1))),
         Op::Linear => metas(inputs(bit(1, needs(0)) | bit(0, needs(1)))),
+        Op::LinearDynamic => metas(inputs(if needs(0) { 0b110 } else { 0 })),
         Op::Gather { .. } | Op::IndexSelect { .. } => metas(inputs(0b10)),
         Op::ScatterAdd { .. } | Op::IndexAdd { .. } => inputs(bit(1, needs(2))),
         Op::Concat { .. } | Op::Cast(_) => metas(Saves::default()),
@@ -249,6 +251,7 @@ pub(crate) fn backward(ctx: &Context<'_>, outputs: &[Option<Tensor>]) -> Result<
         Op::Sort(op) => reduce::sort(ctx, op, g),
         Op::MatMul => neural::matmul(ctx, g),
         Op::Linear => neural::linear(ctx, g),
+        Op::LinearDynamic => quantized::linear_dynamic(ctx, g),
         Op::Gather { axis } => index::gather(ctx, *axis, g),
         Op::ScatterAdd { axis } => index::scatter_add(ctx, *axis, g),
         Op::IndexSelect { axis } => index::index_select(ctx, *axis, g),

@@ -52,6 +52,7 @@ fn find(op: BinaryOp, dtype: DType) -> Option<Loop2> {
         DType::F64 => float::<f64>(op),
         DType::I64 => int::<i64>(op),
         DType::I32 => int::<i32>(op),
+        DType::I8 => int::<i8>(op),
         DType::U8 => int::<u8>(op),
         DType::Bool => logic(op),
         _ => None,
@@ -77,6 +78,7 @@ pub(crate) unsafe fn apply<const N: usize>(
             (Some(f), _) => walk2(cpu, op.flops() as usize, dtype, (f, [0.0; 2]), operands),
             (None, DType::I64) => dividing::<i64, N>(cpu, op, operands)?,
             (None, DType::I32) => dividing::<i32, N>(cpu, op, operands)?,
+            (None, DType::I8) => dividing::<i8, N>(cpu, op, operands)?,
             (None, DType::U8) => dividing::<u8, N>(cpu, op, operands)?,
             _ => return Ok(Outcome::Unsupported),
         }

@@ -33,7 +33,8 @@ impl<T: Cast, U: Cast> Map<T, U> for Convert {
     #[inline(always)]
     fn eval(self, x: T) -> U {
         // The narrowest type that holds every value of both, so that loops vectorize.
-        if T::SINGLE && U::SINGLE {
+        // (Integers wrap in other integers; only floats saturate.)
+        if T::SINGLE && U::SINGLE && (T::DTYPE.is_float() || U::DTYPE.is_float()) {
             U::from_single(x.single())
         } else if T::DTYPE.is_float() {
             U::from_f64(x.to_f64())
@@ -70,6 +71,7 @@ cast_impl! {
     bf16, true, |x| x.to_single(), <bf16 as Half>::from_single(x);
     i64, false, |x| x as f32, x as i64;
     i32, false, |x| x as f32, x as i32;
+    i8, true, |x| x as f32, x as i8;
     u8, true, |x| x as f32, x as u8;
     bool, true, |x| x as u8 as f32, x != 0.0;
 }

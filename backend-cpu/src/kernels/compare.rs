@@ -20,6 +20,7 @@ pub(crate) fn compare(cpu: &Cpu, op: CompareOp, a: &View<'_, CpuBuffer>, b: &Vie
         DType::BF16 => typed::<bf16>(op),
         DType::I64 => typed::<i64>(op),
         DType::I32 => typed::<i32>(op),
+        DType::I8 => typed::<i8>(op),
         DType::U8 => typed::<u8>(op),
         DType::Bool => typed::<bool>(op),
         _ => return Ok(Outcome::Unsupported),
@@ -55,6 +56,7 @@ comparable! {
     bf16 => f32, |x| x.to_single();
     i64 => i64, |x| x;
     i32 => i32, |x| x;
+    i8 => i8, |x| x;
     u8 => u8, |x| x;
     bool => bool, |x| x;
 }

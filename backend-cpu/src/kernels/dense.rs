@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::sync::{Mutex, PoisonError};
 
-use gradus_tensor_core::{Backend, Buffers, Error, Meta, Op, Outcome, Result, View};
+use gradus_tensor_core::{Backend, Buffers, Element, Error, Meta, Op, Outcome, Result, View};
 
 use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
@@ -44,7 +44,7 @@ pub(crate) enum Dense<'a, T> {
     Owned(CpuBuffer),
 }
 
-impl<'a, T: Real> Dense<'a, T> {
+impl<'a, T: Element> Dense<'a, T> {
     /// The operand where it lies if that is contiguous memory of `T`, otherwise a copy.
     pub(crate) fn new(cpu: &Cpu, view: &View<'a, CpuBuffer>) -> Result<Self> {
         if view.dtype == T::DTYPE {
@@ -57,7 +57,7 @@ impl<'a, T: Real> Dense<'a, T> {
     }
 }
 
-impl<T: Real> Deref for Dense<'_, T> {
+impl<T: Element> Deref for Dense<'_, T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -69,7 +69,7 @@ impl<T: Real> Deref for Dense<'_, T> {
 }
 
 /// The viewed elements as a contiguous buffer of `T`.
-pub(crate) fn copied<T: Real>(cpu: &Cpu, view: &View<'_, CpuBuffer>) -> Result<CpuBuffer> {
+pub(crate) fn copied<T: Element>(cpu: &Cpu, view: &View<'_, CpuBuffer>) -> Result<CpuBuffer> {
     let op = if view.dtype == T::DTYPE { Op::Copy } else { Op::Cast(T::DTYPE) };
     execute1(cpu, &op, view, Meta::new(*view.layout.shape(), T::DTYPE))
 }
@@ -94,7 +94,7 @@ pub(crate) struct Output<T> {
     computed: PhantomData<T>,
 }
 
-impl<T: Real> Output<T> {
+impl<T: Element + bytemuck::Pod> Output<T> {
     pub(crate) fn new(cpu: &Cpu, meta: &Meta) -> Result<Self> {
         let buffer = cpu.alloc_len(T::DTYPE, meta.shape.numel())?;
         Ok(Self { buffer, meta: *meta, computed: PhantomData })
@@ -133,6 +133,11 @@ impl<T: Real> Scratch<T> {
 
     pub(crate) fn slice(&mut self) -> &mut [T] {
         self.0.slice_mut()
+    }
+
+    /// The same, to be read.
+    pub(crate) fn as_slice(&self) -> &[T] {
+        self.0.as_slice().unwrap_or(&[])
     }
 }
 

@@ -67,6 +67,7 @@ fn overlapping(target: &mut ViewMut<'_, CpuBuffer>, source: &View<'_, CpuBuffer>
         DType::BF16 => with!(bf16, |a, b| bf16::from_single(a.to_single() + b.to_single())),
         DType::I64 => with!(i64, |a, b| a.wrapping_add(b)),
         DType::I32 => with!(i32, |a, b| a.wrapping_add(b)),
+        DType::I8 => with!(i8, |a, b| a.wrapping_add(b)),
         DType::U8 => with!(u8, |a, b| a.wrapping_add(b)),
         DType::Bool => with!(bool, |a, b| a | b),
         _ => return Outcome::Unsupported,

@@ -137,6 +137,7 @@ fn add(
         DType::F64 => with!(f64, |a, b| a + b),
         DType::I64 => with!(i64, |a, b| a.wrapping_add(b)),
         DType::I32 => with!(i32, |a, b| a.wrapping_add(b)),
+        DType::I8 => with!(i8, |a, b| a.wrapping_add(b)),
         DType::U8 => with!(u8, |a, b| a.wrapping_add(b)),
         DType::Bool => with!(bool, |a, b| a | b),
         DType::F16 => done(job.halves::<f16>(x, &source)?),

@@ -176,15 +176,15 @@ pub(crate) unsafe fn zip_real<F: Zip<T, T>, T: Real>(
 /// As [`map`], with elements of `H`; the loop is one of `f32` to `f32`.
 unsafe fn map_half<H: Half>(level: Level, f: Loop1, p: Parameters, x: *const u8, out: *mut u8, n: usize) {
     let (x, out) = (x.cast::<H>(), out.cast::<H>());
-    let mut wide = [MaybeUninit::<f32>::uninit(); BLOCK];
-    let wide = wide.as_mut_ptr().cast::<f32>();
+    let mut wide = [[MaybeUninit::<f32>::uninit(); BLOCK]; 2];
+    let [wide, result] = wide.each_mut().map(|w| w.as_mut_ptr().cast::<f32>());
     for start in (0..n).step_by(BLOCK) {
         let len = BLOCK.min(n - start);
-        // SAFETY: `start..start + len` lies inside both operands, `len` elements fit the block.
+        // SAFETY: `start..start + len` lies inside both operands, `len` elements fit the blocks.
         unsafe {
             H::widen(level, x.add(start), wide, len);
-            f(level, p, wide.cast(), wide.cast(), len);
-            H::narrow(level, wide, out.add(start), len);
+            f(level, p, wide.cast(), result.cast(), len);
+            H::narrow(level, result, out.add(start), len);
         }
     }
 }
@@ -195,17 +195,34 @@ unsafe fn map_half<H: Half>(level: Level, f: Loop1, p: Parameters, x: *const u8,
 /// As [`zip`], with elements of `H`; the loop is one of `f32` to `f32`.
 unsafe fn zip_half<H: Half>(level: Level, f: Loop2, p: Parameters, [a, b, out]: [*mut u8; 3], n: usize) {
     let (a, b, out) = (a.cast::<H>(), b.cast::<H>(), out.cast::<H>());
-    let mut wide = [[MaybeUninit::<f32>::uninit(); BLOCK]; 2];
-    let [x, y] = wide.each_mut().map(|w| w.as_mut_ptr().cast::<f32>());
+    let mut wide = [[MaybeUninit::<f32>::uninit(); BLOCK]; 3];
+    let [x, y, result] = wide.each_mut().map(|w| w.as_mut_ptr().cast::<f32>());
     for start in (0..n).step_by(BLOCK) {
         let len = BLOCK.min(n - start);
         // SAFETY: `start..start + len` lies inside all operands, `len` elements fit the blocks.
         unsafe {
             H::widen(level, a.add(start), x, len);
             H::widen(level, b.add(start), y, len);
-            f(level, p, x.cast(), y.cast(), x.cast(), len);
-            H::narrow(level, x, out.add(start), len);
+            f(level, p, x.cast(), y.cast(), result.cast(), len);
+            H::narrow(level, result, out.add(start), len);
         }
+    }
+}
+
+/// Runs a loop whose output may be an input. A loop over memory that it writes itself is not vectorized (the compiler
+/// cannot know that it reads nothing that it wrote), so results go by way of a block of their own.
+///
+/// # Safety
+/// `out` holds `n` elements of that size; `block` runs the loop on the elements in a range, and writes to where it is
+/// told.
+unsafe fn apart(out: *mut u8, size: usize, n: usize, block: impl Fn(usize, *mut u8, usize)) {
+    let mut results = [MaybeUninit::<u64>::uninit(); BLOCK];
+    let results = results.as_mut_ptr().cast::<u8>();
+    for start in (0..n).step_by(BLOCK) {
+        let len = BLOCK.min(n - start);
+        block(start * size, results, len);
+        // SAFETY: the block was written; the rest is promised by the caller.
+        unsafe { std::ptr::copy_nonoverlapping(results, out.add(start * size), len * size) };
     }
 }
 
@@ -227,6 +244,9 @@ pub(crate) unsafe fn walk1<const N: usize>(
         walk(cpu, cost, operands, |q, n| match dtype {
             DType::F16 => map_half::<f16>(level, f, p, q[N - 1], q[0], n),
             DType::BF16 => map_half::<bf16>(level, f, p, q[N - 1], q[0], n),
+            _ if q[N - 1] == q[0] => {
+                apart(q[0], dtype.size(), n, |at, to, n| f(level, p, q[0].add(at), to, n))
+            }
             _ => f(level, p, q[N - 1], q[0], n),
         });
     }
@@ -251,6 +271,9 @@ pub(crate) unsafe fn walk2<const N: usize>(
         walk(cpu, cost, operands, |q, n| match dtype {
             DType::F16 => zip_half::<f16>(level, f, p, [q[N - 2], q[N - 1], q[0]], n),
             DType::BF16 => zip_half::<bf16>(level, f, p, [q[N - 2], q[N - 1], q[0]], n),
+            _ if q[N - 2] == q[0] || q[N - 1] == q[0] => apart(q[0], dtype.size(), n, |at, to, n| {
+                f(level, p, q[N - 2].add(at), q[N - 1].add(at), to, n)
+            }),
             _ => f(level, p, q[N - 2], q[N - 1], q[0], n),
         });
     }

@@ -15,6 +15,7 @@ pub(crate) mod dense;
 pub(crate) mod host;
 pub(crate) mod in_place;
 pub(crate) mod index;
+pub(crate) mod int8;
 pub(crate) mod loss;
 pub(crate) mod map;
 pub(crate) mod matmul;

@@ -8,17 +8,32 @@ pub(crate) const LANES: usize = 32;
 
 /// `f32` or `f64`, with the functions of [`crate::math`].
 pub(crate) trait Real:
-    crate::math::real::Real + std::ops::AddAssign + std::ops::MulAssign + super::matmul::micro::Multiplied
+    crate::math::real::Real
+    + std::ops::AddAssign
+    + std::ops::MulAssign
+    + super::matmul::micro::Multiplied
+    + super::matmul::registers::Registers
 {
     const NEG_INFINITY: Self;
+    /// The larger of both; of a number and NaN the number. (As the compiler knows it: comparisons written out become
+    /// vectors in one loop and not in the next.)
+    fn larger(self, other: Self) -> Self;
 }
 
 impl Real for f32 {
     const NEG_INFINITY: Self = f32::NEG_INFINITY;
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
+    }
 }
 
 impl Real for f64 {
     const NEG_INFINITY: Self = f64::NEG_INFINITY;
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
+    }
 }
 
 /// Combines `map` of the elements with `join`, in lanes.
@@ -107,6 +122,70 @@ pub(crate) fn moments<T: Real>(x: &[T], centre: T) -> (T, T) {
     (fold(first, |a, b| a + b), fold(second, |a, b| a + b))
 }
 
+/// Sums over pieces of a long sequence. They run in lanes over many short pieces together, since folding lanes takes as
+/// long as adding some tens of elements, and from so many elements on in `f64`.
+pub(crate) struct Sums<T, const N: usize> {
+    lanes: [[T; LANES]; N],
+    /// Elements that are in the lanes.
+    held: usize,
+    most: usize,
+    totals: [f64; N],
+}
+
+impl<T: Real, const N: usize> Sums<T, N> {
+    /// Nothing yet; the lanes are folded before they hold more than `most` elements.
+    #[inline(always)]
+    pub(crate) fn new(most: usize) -> Self {
+        Self { lanes: [[T::ZERO; LANES]; N], held: 0, most, totals: [0.0; N] }
+    }
+
+    /// Adds the elements of a pair of pieces of one length, by what they make of the sums.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: &[T], y: &[T], term: impl Fn([T; N], T, T) -> [T; N]) {
+        if self.held + x.len() > self.most {
+            self.fold();
+        }
+        self.held += x.len();
+        let (xs, x_rest) = x.as_chunks::<LANES>();
+        let (ys, y_rest) = y.as_chunks::<LANES>();
+        let mut lanes = self.lanes;
+        for (x, y) in xs.iter().zip(ys) {
+            for i in 0..LANES {
+                let sums = term(std::array::from_fn(|k| lanes[k][i]), x[i], y[i]);
+                for k in 0..N {
+                    lanes[k][i] = sums[k];
+                }
+            }
+        }
+        if !x_rest.is_empty() {
+            let (x, y) = (padded(x_rest), padded(y_rest));
+            for i in 0..LANES {
+                let sums = term(std::array::from_fn(|k| lanes[k][i]), x[i], y[i]);
+                for k in 0..N {
+                    lanes[k][i] = if i < x_rest.len() { sums[k] } else { lanes[k][i] };
+                }
+            }
+        }
+        self.lanes = lanes;
+    }
+
+    #[inline(always)]
+    fn fold(&mut self) {
+        for k in 0..N {
+            self.totals[k] += fold(self.lanes[k], |a, b| a + b).to_f64();
+            self.lanes[k] = [T::ZERO; LANES];
+        }
+        self.held = 0;
+    }
+
+    /// The sums.
+    #[inline(always)]
+    pub(crate) fn finish(mut self) -> [f64; N] {
+        self.fold();
+        self.totals
+    }
+}
+
 /// The last elements as a whole block. A loop over a variable part of the partial results would force them out of
 /// registers, in every other loop as well.
 #[inline(always)]
@@ -117,16 +196,19 @@ fn padded<T: Real>(rest: &[T]) -> [T; LANES] {
     block
 }
 
+/// Joins the partial results: halves, again and again. (Each half is an array of its own size, so that it stays in a
+/// register.)
 #[inline(always)]
-fn fold<T: Real>(mut acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            acc[i] = join(acc[i], acc[i + width]);
-        }
-        width /= 2;
+fn fold<T: Real>(acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    #[inline(always)]
+    fn halve<T: Real, const N: usize, const HALF: usize>(x: [T; N], join: impl Fn(T, T) -> T) -> [T; HALF] {
+        std::array::from_fn(|i| join(x[i], x[i + HALF]))
     }
-    acc[0]
+    let acc: [T; 16] = halve(acc, &join);
+    let acc: [T; 8] = halve(acc, &join);
+    let acc: [T; 4] = halve(acc, &join);
+    let [a, b]: [T; 2] = halve(acc, &join);
+    join(a, b)
 }
 
 /// The sum of a slice.
@@ -138,5 +220,5 @@ pub(crate) fn sum<T: Real>(x: &[T]) -> T {
 /// The largest element that is not NaN; negative infinity if there is none.
 #[inline(always)]
 pub(crate) fn max<T: Real>(x: &[T]) -> T {
-    reduce(x, T::NEG_INFINITY, |v| v, |a, b| if b > a { b } else { a })
+    reduce(x, T::NEG_INFINITY, |v| v, T::larger)
 }

@@ -41,6 +41,7 @@ pub(crate) unsafe fn apply<const N: usize>(
             (Some(f), _) => walk1(cpu, op.flops() as usize, dtype, f, operands),
             (None, DType::I64) if op.takes_int() => int::<i64, N>(cpu, op, operands),
             (None, DType::I32) if op.takes_int() => int::<i32, N>(cpu, op, operands),
+            (None, DType::I8) if op.takes_int() => int::<i8, N>(cpu, op, operands),
             (None, DType::U8) if op.takes_int() => int::<u8, N>(cpu, op, operands),
             _ => return Outcome::Unsupported,
         }

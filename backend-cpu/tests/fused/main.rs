@@ -4,6 +4,7 @@
 mod attention;
 mod common;
 mod conv;
+mod int8;
 mod matmul;
 mod norm;
 mod pool;

@@ -52,9 +52,43 @@ fn products_over_many_steps_are_right_whole_and_in_part() {
 }
 
 #[test]
+fn products_whose_left_operand_is_packed_and_whose_last_columns_are_few_are_right() {
+    let devices = Devices::new();
+    for dtype in [DType::F32, DType::F64, DType::BF16] {
+        // The last panel has one column, or fills one vector or two of any register in part.
+        for (m, n, k) in [(135, 97, 1030), (200, 66, 40), (261, 112, 257), (128, 31, 300), (133, 16, 70)] {
+            for lie in [Lie::Transposed, Lie::Contiguous, Lie::Flipped] {
+                let a = Operand::random(&[m, k], dtype, lie, 1);
+                let b = Operand::random(&[k, n], dtype, [Lie::Contiguous, Lie::Transposed][k % 3 % 2], 2);
+                check(&devices, &Op::MatMul, &[a, b], dtype);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_passes_through_products() {
+    let devices = Devices::new();
+    let odd = |u: f64| match (u * 40.0) as u64 {
+        0 => f64::INFINITY,
+        1 => f64::NEG_INFINITY,
+        2 => f64::NAN,
+        3..10 => 0.0,
+        _ => u - 0.5,
+    };
+    for dtype in DType::FLOATS {
+        for k in [7, 24] {
+            let a = Operand::map(&[37, k], dtype, Lie::Contiguous, 1, odd);
+            let b = Operand::map(&[k, 50], dtype, Lie::Transposed, 2, odd);
+            check(&devices, &Op::MatMul, &[a, b], dtype);
+        }
+    }
+}
+
+#[test]
 fn integers_wrap() {
     let devices = Devices::new();
-    for dtype in [DType::I64, DType::I32, DType::U8] {
+    for dtype in [DType::I64, DType::I32, DType::I8, DType::U8] {
         let big = |u: f64| (u * 250.0).floor();
         let a = Operand::map(&[2, 7, 30], dtype, Lie::Transposed, 1, big);
         let b = Operand::map(&[2, 30, 9], dtype, Lie::Flipped, 2, big);

@@ -125,8 +125,9 @@ impl Policy {
     /// The dtype of each operand, or `None` if all of them stay as they are.
     pub(super) fn operand_dtypes(&self, op: &Op, inputs: &[DType], lower: DType) -> Option<DTypes> {
         let name = match op {
-            // Neither changes or combines numbers; and what an op from outside wants, nobody here can know.
-            Op::Cast(_) | Op::Copy | Op::Custom(_) => return None,
+            // Neither changes or combines numbers; one names its dtypes itself; and what an op from outside wants, nobody
+            // here can know.
+            Op::Cast(_) | Op::Copy | Op::LinearDynamic | Op::Custom(_) => return None,
             Op::UnaryGrad(op) => op.name(),
             op => op.name(),
         };

@@ -32,6 +32,7 @@ pub(super) fn little_endian(host: &HostArray) -> Cow<'_, [u8]> {
         HostData::BF16(v) => cast_slice(v),
         HostData::I64(v) => cast_slice(v),
         HostData::I32(v) => cast_slice(v),
+        HostData::I8(v) => cast_slice(v),
         HostData::U8(v) => v,
         HostData::Bool(v) => cast_slice(v),
     };
@@ -71,6 +72,7 @@ pub(super) fn read(
         DType::BF16 => numbers::<bf16>(reader, shape, order),
         DType::I64 => numbers::<i64>(reader, shape, order),
         DType::I32 => numbers::<i32>(reader, shape, order),
+        DType::I8 => numbers::<i8>(reader, shape, order),
         DType::U8 => numbers::<u8>(reader, shape, order),
         DType::Bool => {
             let mut bytes = vec![0u8; shape.numel()];

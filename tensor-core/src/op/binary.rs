@@ -153,7 +153,7 @@ impl BinaryOp {
     }
 
     pub(super) fn infer(self, inputs: &[Meta]) -> Result<Metas> {
-        let [a, b] = super::operands(self.name(), inputs)?;
+        let &[a, b] = super::operands(self.name(), inputs)?;
         if a.shape != b.shape {
             return Err(Error::shape(self.name(), inputs, "shapes must be equal after broadcasting"));
         }
@@ -215,7 +215,7 @@ impl CompareOp {
     }
 
     pub(super) fn infer(self, inputs: &[Meta]) -> Result<Metas> {
-        let [a, b] = super::operands(self.name(), inputs)?;
+        let &[a, b] = super::operands(self.name(), inputs)?;
         if a.shape != b.shape {
             return Err(Error::shape(self.name(), inputs, "shapes must be equal after broadcasting"));
         }
@@ -228,7 +228,7 @@ impl CompareOp {
 
 /// `select(condition, a, b)`: `a` where the condition holds, `b` elsewhere.
 pub(super) fn infer_select(inputs: &[Meta]) -> Result<Metas> {
-    let [condition, a, b] = super::operands("where", inputs)?;
+    let &[condition, a, b] = super::operands("where", inputs)?;
     if condition.shape != a.shape || a.shape != b.shape {
         return Err(Error::shape("where", inputs, "shapes must be equal after broadcasting"));
     }

@@ -113,7 +113,7 @@ impl Conv {
     /// Operands: gradient of the output, weight. `size` is the input's spatial size.
     pub(super) fn infer_backward_input(&self, size: &Spatial, inputs: &[Meta]) -> Result<Metas> {
         let op = "conv_backward_input";
-        let [g, w] = super::operands(op, inputs)?;
+        let &[g, w] = super::operands(op, inputs)?;
         let rank = g.shape.rank();
         if !(3..=5).contains(&rank) || w.shape.rank() != rank || g.shape[1] != w.shape[0] {
             return Err(Error::shape(
@@ -143,7 +143,7 @@ impl Conv {
     /// Operands: gradient of the output, input. `kernel` is the weight's spatial size.
     pub(super) fn infer_backward_weight(&self, kernel: &Spatial, inputs: &[Meta]) -> Result<Metas> {
         let op = "conv_backward_weight";
-        let [g, x] = super::operands(op, inputs)?;
+        let &[g, x] = super::operands(op, inputs)?;
         let rank = g.shape.rank();
         if !(3..=5).contains(&rank) || x.shape.rank() != rank || g.shape[0] != x.shape[0] {
             return Err(Error::shape(op, inputs, "expects [N, O, *out] and [N, C, *size]"));
@@ -233,7 +233,7 @@ impl Pool {
     }
 
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let [x] = super::operands(self.name(), inputs)?;
+        let &[x] = super::operands(self.name(), inputs)?;
         let rank = x.shape.rank();
         if !(3..=5).contains(&rank) {
             return Err(Error::shape(self.name(), inputs, "expects [N, C, *size] of rank 3, 4 or 5"));

@@ -12,7 +12,7 @@ fn check_index(op: &'static str, index: Meta, inputs: &[Meta]) -> Result<()> {
 /// `out[i][j][k] = x[i][index[i][j][k]][k]` for axis 1. `index` has the rank of `x` and, on every other
 /// axis, its size. An index outside `0..size` is an error.
 pub(super) fn infer_gather(axis: usize, inputs: &[Meta]) -> Result<Metas> {
-    let [x, index] = super::operands("gather", inputs)?;
+    let &[x, index] = super::operands("gather", inputs)?;
     super::check_axis("gather", axis, x)?;
     check_index("gather", index, inputs)?;
     if index.shape.rank() != x.shape.rank() || index.shape.with_dim(axis, x.shape[axis]) != x.shape {
@@ -29,7 +29,7 @@ pub(super) fn infer_gather(axis: usize, inputs: &[Meta]) -> Result<Metas> {
 /// one shape: that of `x` except on the axis. Repeated indices add up in order.
 pub(super) fn infer_scatter_add(axis: usize, inputs: &[Meta]) -> Result<Metas> {
     let op = "scatter_add";
-    let [x, index, source] = super::operands(op, inputs)?;
+    let &[x, index, source] = super::operands(op, inputs)?;
     super::check_axis(op, axis, x)?;
     check_index(op, index, inputs)?;
     if index.shape != source.shape
@@ -51,7 +51,7 @@ pub(super) fn infer_scatter_add(axis: usize, inputs: &[Meta]) -> Result<Metas> {
 /// Rows of `x` along an axis, picked by a vector of indices; an embedding lookup on axis 0.
 pub(super) fn infer_index_select(axis: usize, inputs: &[Meta]) -> Result<Metas> {
     let op = "index_select";
-    let [x, index] = super::operands(op, inputs)?;
+    let &[x, index] = super::operands(op, inputs)?;
     super::check_axis(op, axis, x)?;
     check_index(op, index, inputs)?;
     if index.shape.rank() != 1 {
@@ -63,7 +63,7 @@ pub(super) fn infer_index_select(axis: usize, inputs: &[Meta]) -> Result<Metas> 
 /// A copy of `x` with rows of `source` added along an axis at the positions a vector of indices names.
 pub(super) fn infer_index_add(axis: usize, inputs: &[Meta]) -> Result<Metas> {
     let op = "index_add";
-    let [x, index, source] = super::operands(op, inputs)?;
+    let &[x, index, source] = super::operands(op, inputs)?;
     super::check_axis(op, axis, x)?;
     check_index(op, index, inputs)?;
     if index.shape.rank() != 1 || source.shape != x.shape.with_dim(axis, index.shape[0]) {

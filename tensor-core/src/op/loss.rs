@@ -43,7 +43,7 @@ impl CrossEntropy {
     }
 
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let [logits, target] = super::operands("cross_entropy", inputs)?;
+        let &[logits, target] = super::operands("cross_entropy", inputs)?;
         let loss = self.check("cross_entropy", logits, target, inputs)?;
         Ok(Metas::from_slice(&[loss, loss]))
     }
@@ -51,7 +51,7 @@ impl CrossEntropy {
     /// Operands: gradient of the losses, logits, targets, logarithm of the softmax denominator.
     pub(super) fn infer_grad(&self, inputs: &[Meta]) -> Result<Metas> {
         let op = "cross_entropy_grad";
-        let [g, logits, target, lse] = super::operands(op, inputs)?;
+        let &[g, logits, target, lse] = super::operands(op, inputs)?;
         let loss = self.check(op, logits, target, inputs)?;
         if g != loss || lse != loss {
             return Err(Error::shape(op, inputs, format!("gradient and denominator must be {loss}")));

@@ -5,7 +5,7 @@ use crate::{Error, Meta, Metas, Result};
 /// Batched matrix product: `[.., m, k]` with `[.., k, n]` gives `[.., m, n]`. Leading axes are equal;
 /// broadcasting happened before, as a layout. Floats accumulate in `f32` or better, integers wrap.
 pub(super) fn infer_matmul(inputs: &[Meta]) -> Result<Metas> {
-    let [a, b] = super::operands("matmul", inputs)?;
+    let &[a, b] = super::operands("matmul", inputs)?;
     let rank = a.shape.rank();
     if rank < 2 || b.shape.rank() != rank || a.shape[..rank - 2] != b.shape[..rank - 2] {
         return Err(Error::shape(
@@ -39,6 +39,19 @@ pub(super) fn infer_linear(inputs: &[Meta]) -> Result<Metas> {
         [x, w, b] => (x, w, Some(b)),
         _ => return Err(Error::shape(op, inputs, "expects an input, a weight and at most a bias")),
     };
+    let out = linear_output(op, inputs, x, w, &[("bias", bias)])?;
+    super::same_float(op, inputs)?;
+    Ok(out)
+}
+
+/// The result of a linear layer, if shapes fit: also those of vectors that belong to its outputs.
+pub(super) fn linear_output(
+    op: &'static str,
+    inputs: &[Meta],
+    x: Meta,
+    w: Meta,
+    vectors: &[(&str, Option<Meta>)],
+) -> Result<Metas> {
     if x.shape.rank() < 1 || w.shape.rank() != 2 {
         return Err(Error::shape(op, inputs, "expects an input [.., in] and a weight [out, in]"));
     }
@@ -50,9 +63,10 @@ pub(super) fn infer_linear(inputs: &[Meta]) -> Result<Metas> {
             format!("input has {} features but weight {} expects {}", x.shape[last], w.shape, w.shape[1]),
         ));
     }
-    if bias.is_some_and(|b| *b.shape != [w.shape[0]]) {
-        return Err(Error::shape(op, inputs, format!("bias must have shape [{}]", w.shape[0])));
+    for (name, vector) in vectors {
+        if vector.is_some_and(|v| *v.shape != [w.shape[0]]) {
+            return Err(Error::shape(op, inputs, format!("{name} must have shape [{}]", w.shape[0])));
+        }
     }
-    super::same_float(op, inputs)?;
     Ok(super::one(Meta::new(x.shape.with_dim(last, w.shape[0]), x.dtype)))
 }

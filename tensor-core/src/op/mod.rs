@@ -21,6 +21,7 @@ mod index;
 mod loss;
 mod matmul;
 mod norm;
+mod quantized;
 mod recurrent;
 mod reduce;
 mod unary;
@@ -114,6 +115,19 @@ pub enum Op {
     },
     /// Operands `x`, `weight` and optionally `bias`: `x @ weightᵀ + bias`.
     Linear,
+    /// Operands `x`, `weight` (`i8`), `scale` and optionally `bias` (`f32`): [`Op::Linear`] with the weight
+    /// `weight * scale`, and with `x` in 8 bits too.
+    ///
+    /// Shapes are `[.., in]`, `[out, in]`, `[out]` and `[out]`; `x` has any float dtype, which is the result's. Each row
+    /// of `x` is read in `f32` and quantized by itself: with `low` and `high` the least and the largest of its elements
+    /// and 0, `step = max(high / 255 - low / 255, 2^-126)`, `inverse = 1 / step` and `zero = -round(low * inverse)`,
+    /// an element becomes `q = clamp(round(x * inverse), -zero, 255 - zero)` (ties to even), so 0 stays 0. Then
+    /// `y = (sum of q * weight) * (step * scale) + bias`, where the sum is exact, is rounded to `f32` once, and each
+    /// operation after it rounds in `f32`. A row with an element that is not finite (in `f32`) gives a row of NaN.
+    ///
+    /// The gradient is straight through: that of the linear function that this op approximates, as if nothing had
+    /// been rounded. The weight has none, and a scale that requires one is refused.
+    LinearDynamic,
     /// Softmax or its logarithm.
     Softmax(Softmax),
     /// Operands `g`, `y`: the gradient of [`Op::Softmax`].
@@ -209,6 +223,7 @@ impl Op {
             Op::IndexSelect { .. } => "index_select",
             Op::IndexAdd { .. } => "index_add",
             Op::Linear => "linear",
+            Op::LinearDynamic => "linear_dynamic",
             Op::Softmax(op) => op.name(),
             Op::SoftmaxGrad(_) => "softmax_grad",
             Op::Norm(op) => op.name(),
@@ -244,7 +259,7 @@ impl Op {
             Op::Arange(op) => op.infer(inputs),
             Op::Random(op) => op.infer(inputs),
             Op::Cast(dtype) => operands("cast", inputs).map(|[x]| one(Meta::new(x.shape, *dtype))),
-            Op::Copy => operands("contiguous", inputs).map(|[x]| one(x)),
+            Op::Copy => operands("contiguous", inputs).map(|&[x]| one(x)),
             Op::Unary(op) => op.infer(inputs),
             Op::Binary(op) => op.infer(inputs),
             Op::Compare(op) => op.infer(inputs),
@@ -258,7 +273,7 @@ impl Op {
             Op::ScatterAdd { axis } => index::infer_scatter_add(*axis, inputs),
             Op::Concat { axis } => index::infer_concat(*axis, inputs),
             Op::UnaryGrad(_) => {
-                let [g, saved] = operands("unary_grad", inputs)?;
+                let &[g, saved] = operands("unary_grad", inputs)?;
                 same_shape("unary_grad", &[g, saved])?;
                 same_float("unary_grad", inputs)?;
                 Ok(one(g))
@@ -266,6 +281,7 @@ impl Op {
             Op::IndexSelect { axis } => index::infer_index_select(*axis, inputs),
             Op::IndexAdd { axis } => index::infer_index_add(*axis, inputs),
             Op::Linear => matmul::infer_linear(inputs),
+            Op::LinearDynamic => quantized::infer_linear_dynamic(inputs),
             Op::Softmax(op) => op.infer(inputs),
             Op::SoftmaxGrad(op) => op.infer_grad(inputs),
             Op::Norm(op) => op.infer(inputs),
@@ -285,7 +301,7 @@ impl Op {
             Op::Gru => recurrent::infer_gru(inputs),
             Op::GruGrad => recurrent::infer_gru_grad(inputs),
             Op::Dropout { p, .. } => {
-                let [x] = operands("dropout", inputs)?;
+                let &[x] = operands("dropout", inputs)?;
                 same_float("dropout", inputs)?;
                 if !(0.0..=1.0).contains(p) {
                     return Err(Error::argument("dropout", format!("probability {p} is not in 0..=1")));
@@ -333,7 +349,9 @@ impl Op {
 }
 
 /// The operands as an array of the expected length.
-fn operands<const N: usize>(op: &'static str, inputs: &[Meta]) -> Result<[Meta; N]> {
+/// The operands, if there are as many as expected. By reference: shapes are not small.
+#[inline]
+fn operands<'a, const N: usize>(op: &'static str, inputs: &'a [Meta]) -> Result<&'a [Meta; N]> {
     inputs
         .try_into()
         .map_err(|_| Error::shape(op, inputs, format!("expects {N} operands, got {}", inputs.len())))

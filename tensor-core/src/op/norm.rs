@@ -18,7 +18,7 @@ impl Softmax {
     }
 
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let [x] = super::operands(self.name(), inputs)?;
+        let &[x] = super::operands(self.name(), inputs)?;
         super::check_axis(self.name(), self.axis, x)?;
         super::same_float(self.name(), inputs)?;
         Ok(super::one(x))
@@ -26,7 +26,7 @@ impl Softmax {
 
     /// Operands: the gradient of the output, and the output.
     pub(super) fn infer_grad(&self, inputs: &[Meta]) -> Result<Metas> {
-        let [g, y] = super::operands("softmax_grad", inputs)?;
+        let &[g, y] = super::operands("softmax_grad", inputs)?;
         super::check_axis("softmax_grad", self.axis, y)?;
         super::same_float("softmax_grad", inputs)?;
         super::same_shape("softmax_grad", &[g, y])?;

@@ -74,7 +74,7 @@ impl Sizes {
 /// `h` and all `c` `[time, batch, hidden]`, and all activations `i, f, g, o` `[time, batch, 4 * hidden]`.
 pub(super) fn infer_lstm(inputs: &[Meta]) -> Result<Metas> {
     let op = "lstm";
-    let [gates, w_hh, h0, c0] = super::operands(op, inputs)?;
+    let &[gates, w_hh, h0, c0] = super::operands(op, inputs)?;
     let sizes = Sizes::new(op, gates, LSTM_GATES, w_hh, LSTM_GATES, inputs)?;
     sizes.expect(op, inputs, &[("h0", h0, sizes.state()), ("c0", c0, sizes.state())])?;
     Ok(Metas::from_slice(&[sizes.steps(1), sizes.steps(1), sizes.steps(LSTM_GATES)]))

@@ -71,7 +71,7 @@ pub struct Reduce {
 impl Reduce {
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         let name = self.kind.name();
-        let [x] = super::operands(name, inputs)?;
+        let &[x] = super::operands(name, inputs)?;
         if let Some(axis) = self.axes.iter().find(|&a| a >= x.shape.rank()) {
             return Err(Error::Axis { op: name, axis: axis as isize, rank: x.shape.rank() });
         }
@@ -101,7 +101,7 @@ impl ArgReduce {
     }
 
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let [x] = super::operands(self.name(), inputs)?;
+        let &[x] = super::operands(self.name(), inputs)?;
         super::check_axis(self.name(), self.axis, x)?;
         let out = x.shape.with_dim(self.axis, 1);
         if x.shape[self.axis] == 0 && out.numel() > 0 {
@@ -125,7 +125,7 @@ pub struct Scan {
 impl Scan {
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         let name = self.kind.scan_name();
-        let [x] = super::operands(name, inputs)?;
+        let &[x] = super::operands(name, inputs)?;
         super::check_axis(name, self.axis, x)?;
         Ok(super::one(Meta::new(x.shape, self.kind.output(x.dtype))))
     }
@@ -143,7 +143,7 @@ pub struct Sort {
 
 impl Sort {
     pub(super) fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let [x] = super::operands("sort", inputs)?;
+        let &[x] = super::operands("sort", inputs)?;
         super::check_axis("sort", self.axis, x)?;
         Ok(Metas::from_slice(&[x, Meta::new(x.shape, DType::I64)]))
     }

@@ -387,7 +387,7 @@ impl UnaryOp {
     }
 
     pub(super) fn infer(self, inputs: &[Meta]) -> Result<Metas> {
-        let [x] = super::operands(self.name(), inputs)?;
+        let &[x] = super::operands(self.name(), inputs)?;
         let ok = match self {
             UnaryOp::Not => x.dtype == DType::Bool,
             op => x.dtype.is_float() || (x.dtype.is_int() && op.takes_int()),

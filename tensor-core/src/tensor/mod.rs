@@ -7,6 +7,7 @@ mod in_place;
 mod index;
 mod nn;
 mod operators;
+mod quantized;
 mod recurrent;
 mod reduce;
 mod shape;

@@ -200,24 +200,25 @@ impl Tensor {
         Ok(self.sort(axis, descending)?.1)
     }
 
-    /// The `k` largest elements along an axis, largest first, and their positions (`i64`).
+    /// The `k` largest elements along an axis, largest first, or the `k` smallest, smallest first; and their positions
+    /// (`i64`).
     ///
     /// ```
     /// # use gradus_tensor_core::*;
     /// # let device = gradus_backend_cpu::Cpu::device();
-    /// let (values, positions) = Tensor::from_vec(vec![3i64, 1, 5, 2], 4, &device)?.topk(2, 0)?;
+    /// let (values, positions) = Tensor::from_vec(vec![3i64, 1, 5, 2], 4, &device)?.topk(2, 0, true)?;
     /// assert_eq!((values.to_vec::<i64>()?, positions.to_vec::<i64>()?), (vec![5, 3], vec![2, 0]));
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
     /// The axis is out of range or has fewer than `k` elements.
-    pub fn topk(&self, k: usize, axis: impl Axis) -> Result<(Tensor, Tensor)> {
+    pub fn topk(&self, k: usize, axis: impl Axis, largest: bool) -> Result<(Tensor, Tensor)> {
         let axis = axis.resolve(self.rank(), "topk")?;
         if k > self.shape()[axis] {
             return Err(Error::argument("topk", format!("k = {k} exceeds axis {axis} of {}", self.shape())));
         }
-        let (values, positions) = self.sort(axis, true)?;
+        let (values, positions) = self.sort(axis, largest)?;
         Ok((values.narrow(axis, 0, k)?, positions.narrow(axis, 0, k)?))
     }
 }

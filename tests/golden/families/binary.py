@@ -75,13 +75,13 @@ def record():
         family.case(f"{op}/f64", op, fn, lambda r: [r.normal(3, 5), r.normal(5)], grad=False)
     for op, fn in LOGIC.items():
         family.case(f"{op}/broadcast", op, fn, lambda r: [r.bools(3, 1), r.bools(1, 5)])
-    for dtype in (torch.int64, torch.int32, torch.uint8):
+    for dtype in (torch.int64, torch.int32, torch.uint8, torch.int8):
         for op in ("add", "sub", "mul", "maximum", "minimum", "remainder"):
             low = 0 if dtype == torch.uint8 else -9
             name = str(dtype).removeprefix("torch.")
             family.case(f"{op}/{name}", op, ARITHMETIC[op][0],
                         lambda r: [r.integers(low, 100, 3, 5, dtype=dtype), r.integers(1, 7, 5, dtype=dtype)],
-                        note="unsigned arithmetic wraps" if dtype == torch.uint8 else None)
+                        note={torch.uint8: "unsigned arithmetic wraps", torch.int8: "products wrap"}.get(dtype))
     family.case("remainder/int_signs", "remainder", torch.remainder,
                 lambda r: [values(7, -7, 7, -7, dtype=torch.int64), values(3, 3, -3, -3, dtype=torch.int64)])
     return family

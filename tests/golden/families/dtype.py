@@ -11,6 +11,7 @@ FLOATS = (0.0, -0.0, 1.0, -1.5, 1 / 3, 3.14159265358979, 65504.0, 65519.0, 65520
           255.5, 256.5, 257.0, 259.0, 2049.0, 2051.0, INF, -INF, NAN)
 TRUNCATED = (0.0, -0.0, 0.9, -0.9, 1.5, -1.5, 2.5, -2.5, 99.99, -99.99, 32767.7, -32768.7, 16777216.0)
 BYTES = (0.0, 0.9, 1.5, 2.5, 99.99, 254.9, 255.0)
+SIGNED_BYTES = (0.0, -0.0, 0.9, -0.9, 1.5, -1.5, 99.99, -99.99, 126.5, -127.5)
 INTEGERS = (0, 1, -1, 127, 255, 2049, 2051, 65504, 65519, 16777217, -16777219, 123456789)
 
 
@@ -24,7 +25,7 @@ def record():
         for target in DTYPES:
             if target == source:
                 continue
-            numbers = BYTES if target == "u8" else TRUNCATED if target in ("i64", "i32") else FLOATS
+            numbers = BYTES if target == "u8" else SIGNED_BYTES if target == "i8" else TRUNCATED if target in ("i64", "i32") else FLOATS
             family.case(f"cast/{source}_to_{target}", "cast", cast,
                         lambda r: [values(*numbers).to(DTYPES[source])], params={"to": target}, grad=False)
     for source in ("i64", "i32"):
@@ -37,7 +38,14 @@ def record():
                 lambda r: [values(2**31, 2**32 + 5, -(2**31) - 1, dtype=torch.int64)], params={"to": "i32"})
     family.case("cast/i64_to_u8_wraps", "cast", cast,
                 lambda r: [values(255, 256, 257, -1, -300, dtype=torch.int64)], params={"to": "u8"})
-    for target in ("f64", "f32", "f16", "bf16", "i64", "i32", "u8"):
+    family.case("cast/i64_to_i8_wraps", "cast", cast,
+                lambda r: [values(127, 128, 255, 256, -128, -129, -300, dtype=torch.int64)], params={"to": "i8"})
+    family.case("cast/u8_to_i8_wraps", "cast", cast,
+                lambda r: [values(0, 127, 128, 255, dtype=torch.uint8)], params={"to": "i8"})
+    for target in ("f64", "f32", "f16", "bf16", "i64", "i32", "u8", "bool"):
+        family.case(f"cast/i8_to_{target}", "cast", cast,
+                    lambda r: [values(0, 1, -1, 127, -128, 100, dtype=torch.int8)], params={"to": target}, grad=False)
+    for target in ("f64", "f32", "f16", "bf16", "i64", "i32", "u8", "i8"):
         family.case(f"cast/bool_to_{target}", "cast", cast, lambda r: [torch.tensor([True, False])],
                     params={"to": target}, grad=False)
     family.case("cast/gradient_comes_back_in_f64", "cast", cast, lambda r: [r.normal(3, 5)], params={"to": "f32"})
@@ -48,7 +56,7 @@ def record():
 
 def mixed(family):
     pairs = (("f32", "f64"), ("f16", "bf16"), ("f16", "f32"), ("i64", "f32"), ("i32", "f16"), ("u8", "i32"),
-             ("bool", "f32"), ("bool", "i64"), ("bool", "u8"), ("i64", "bf16"))
+             ("bool", "f32"), ("bool", "i64"), ("bool", "u8"), ("i64", "bf16"), ("i8", "i32"), ("i8", "f16"), ("bool", "i8"))
     for a, b in pairs:
         make = lambda r: [r.integers(0, 2 if a == "bool" else 9, 2, 3, dtype=DTYPES[a]),
                           r.integers(1, 9, 3, dtype=DTYPES[b])]

@@ -12,6 +12,7 @@ use gradus_tensor_core::{
 
 use super::ops::against_reference;
 use super::{Findings, Tolerance, unexpected};
+use crate::samples::INTEGERS;
 
 /// Zeros: an array that may be empty.
 fn zeros(dims: &[usize], dtype: DType) -> Result<HostArray> {
@@ -83,6 +84,9 @@ fn empty_cases() -> Vec<(Op, Shapes)> {
         add(Op::Linear, &[(&[m, k], F), (&[n, k], F), (&[n], F)]);
     }
     add(Op::MatMul, &[(&[0, 2, 3], F), (&[0, 3, 2], F)]);
+    for (m, k, n) in [(0, 2, 3), (2, 0, 3), (2, 3, 0), (0, 0, 0)] {
+        add(Op::LinearDynamic, &[(&[m, k], F), (&[n, k], DType::I8), (&[n], F), (&[n], F)]);
+    }
     add(Op::IndexSelect { axis: 0 }, &[(&[3, 2], F), (&[0], I)]);
     add(Op::IndexSelect { axis: 1 }, &[(&[0, 2], F), (&[4], I)]);
     add(Op::IndexAdd { axis: 0 }, &[(&[3, 2], F), (&[0], I), (&[0, 2], F)]);
@@ -167,7 +171,7 @@ pub(super) fn wrong_indices(device: &Device) -> Findings {
         }
     }
     for op in [BinaryOp::Div, BinaryOp::Rem] {
-        for dtype in [DType::U8, DType::I32, DType::I64] {
+        for dtype in INTEGERS {
             let zeros = || -> Result<Vec<HostArray>> { Ok(vec![zeros(&[3], dtype)?, zeros(&[3], dtype)?]) };
             let refused = zeros().and_then(|x| run(Op::Binary(op), &x)).is_err();
             findings.check(

@@ -105,7 +105,8 @@ pub(super) fn against_reference(
     values: &[HostArray],
     tolerance: Tolerance,
 ) -> Result<(), String> {
-    let own_dtype = matches!(op, Op::Fill(_) | Op::Arange(_) | Op::Random(_) | Op::Cast(_));
+    let own_dtype =
+        matches!(op, Op::Fill(_) | Op::Arange(_) | Op::Random(_) | Op::Cast(_) | Op::LinearDynamic);
     let reference = Reference::device();
     let wide = |values: &HostArray| -> Result<Tensor> {
         let x = reference.upload(values)?;

@@ -51,7 +51,9 @@ pub(super) fn run(device: &Device) -> Findings {
     }
     let wild = [NAN, INF, -INF, 1e30, -1e30, 3.99, -3.99, -0.0];
     for from in DType::FLOATS {
-        for to in [DType::Bool, DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64] {
+        for to in
+            [DType::Bool, DType::I8, DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64]
+        {
             let exact = array(&wild, &[8], from).map(|x| vec![x]);
             check(&mut findings, device, Op::Cast(to), exact, 0.0);
         }

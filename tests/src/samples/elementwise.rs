@@ -3,7 +3,7 @@
 use gradus_tensor_core::op::Needs;
 use gradus_tensor_core::{BinaryOp, CompareOp, DType, Op, UnaryOp};
 
-use super::{Input, Kind, NUMBERS, Sample};
+use super::{INTEGERS, Input, Kind, NUMBERS, Sample};
 
 /// Shapes with no, one, few and many elements, ranks 0 to 4, odd sizes.
 const SHAPES: [&[usize]; 5] = [&[], &[7], &[3, 5], &[2, 3, 17], &[2, 1, 3, 2]];
@@ -26,7 +26,7 @@ pub(super) fn unary() -> Vec<Sample> {
         samples.push(sample);
         if op.takes_int() {
             let ints = Sample::new(Op::Unary(op), [Input::number(&[2, 9])]);
-            samples.push(ints.over(&[DType::U8, DType::I32, DType::I64]).rough());
+            samples.push(ints.over(&INTEGERS).rough());
         }
     }
     for op in
@@ -100,12 +100,11 @@ pub(super) fn binary() -> Vec<Sample> {
                 BinaryOp::Pow => [number(), between(0.0, 2.0)],
                 _ => [number(), number()],
             };
-            samples
-                .push(Sample::new(Op::Binary(op), ints).over(&[DType::U8, DType::I32, DType::I64]).rough());
+            samples.push(Sample::new(Op::Binary(op), ints).over(&INTEGERS).rough());
         }
         if matches!(op, BinaryOp::Div | BinaryOp::Rem) {
             let negative = Sample::new(Op::Binary(op), [number(), between(-2.0, -1.0)]);
-            samples.push(negative.over(&[DType::I32, DType::I64]).rough());
+            samples.push(negative.over(&[DType::I8, DType::I32, DType::I64]).rough());
         }
         if op.takes(DType::Bool) {
             let truth = || Input::new(dims, Kind::Truth);
@@ -114,7 +113,7 @@ pub(super) fn binary() -> Vec<Sample> {
     }
     let select = [Input::new(&[3, 5], Kind::Truth), Input::number(&[3, 5]), Input::number(&[3, 5])];
     samples.push(Sample::new(Op::Select, select.clone()));
-    samples.push(Sample::new(Op::Select, select).over(&[DType::U8, DType::I32, DType::I64]).rough());
+    samples.push(Sample::new(Op::Select, select).over(&INTEGERS).rough());
     let truth = || Input::new(&[2, 7], Kind::Truth);
     samples.push(Sample::new(Op::Select, [truth(), truth(), truth()]).over(&[DType::Bool]).rough());
     samples
@@ -136,10 +135,15 @@ pub(super) fn cast() -> Vec<Sample> {
     for to in DType::ALL {
         let numbers = Sample::new(Op::Cast(to), [Input::new(&[3, 7], Kind::Number { low: 0.0, high: 50.0 })]);
         samples.push(numbers.over(&NUMBERS).rough());
+        // Integers wrap: some of these are beyond `i8`, and negative ones beyond `u8`.
+        for (low, high) in [(0.0, 100.0), (-50.0, 50.0)] {
+            let wrapped = Sample::new(Op::Cast(to), [Input::new(&[3, 17], Kind::Number { low, high })]);
+            samples.push(wrapped.over(&INTEGERS).rough());
+        }
         samples.push(Sample::new(Op::Cast(to), [Input::new(&[5], Kind::Truth)]).over(&[DType::Bool]).rough());
         if to != DType::U8 {
             let signed = Sample::new(Op::Cast(to), [Input::number(&[2, 9])]);
-            let from = [DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64];
+            let from: Vec<DType> = NUMBERS.into_iter().filter(|&dtype| dtype != DType::U8).collect();
             samples.push(signed.over(&from).rough());
         }
     }

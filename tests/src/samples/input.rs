@@ -39,6 +39,15 @@ pub enum Kind {
     Labels(Vec<i64>),
     /// Numbers in the accumulator dtype, uniform in -1..1.
     Accumulator,
+    /// `i8`, each of all values.
+    Bytes,
+    /// `f32`, uniform in an interval, whatever the swept dtype.
+    Single {
+        /// The smallest.
+        low: f64,
+        /// The largest.
+        high: f64,
+    },
     /// An output of another op on operands of this sample: statistics, a saved output, indices of maxima.
     Output {
         /// The op.
@@ -115,6 +124,8 @@ impl Input {
             Kind::Index { size } => fill(DType::I64, &|i| (uniform(i) * *size as f64).floor())?,
             Kind::Labels(labels) => HostArray::new(labels.clone(), shape)?,
             Kind::Accumulator => fill(dtype.accumulator(), &|i| 2.0 * uniform(i) - 1.0)?,
+            Kind::Bytes => fill(DType::I8, &|i| (uniform(i) * 256.0).floor() - 128.0)?,
+            Kind::Single { low, high } => fill(DType::F32, &|i| low + (high - low) * uniform(i))?,
             Kind::Output { .. } => return Ok(None),
         }))
     }

@@ -1,8 +1,8 @@
 //! Samples of matrix products.
 
-use gradus_tensor_core::{DType, Op};
+use gradus_tensor_core::Op;
 
-use super::{Input, Sample};
+use super::{INTEGERS, Input, Kind, Sample};
 
 pub(super) fn matmul() -> Vec<Sample> {
     let mut samples = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn matmul() -> Vec<Sample> {
         let op = || Op::MatMul;
         samples.push(Sample::new(op(), [Input::number(a), Input::number(b)]).within(16.0, 16.0));
         let ints = Sample::new(op(), [Input::number(a), Input::number(b)]);
-        samples.push(ints.over(&[DType::U8, DType::I32, DType::I64]).rough());
+        samples.push(ints.over(&INTEGERS).rough());
     }
     // Beyond the size of any register tile or cache block's edge.
     for (m, k, n) in [(33, 70, 41), (130, 17, 9), (64, 64, 64)] {
@@ -33,5 +33,32 @@ pub(super) fn matmul() -> Vec<Sample> {
         samples.push(Sample::new(Op::Linear, [x.clone(), w.clone()]).within(16.0, 16.0));
         samples.push(Sample::new(Op::Linear, [x, w, b]).within(16.0, 16.0));
     }
+    samples.extend(linear_dynamic());
     samples
+}
+
+/// Inputs of one sign and of both, of sizes around those of registers and blocks. The gradient is no finite difference.
+fn linear_dynamic() -> Vec<Sample> {
+    let shapes: [(&[usize], usize); 6] =
+        [(&[4], 5), (&[2, 4], 5), (&[2, 3, 7], 66), (&[9, 130], 70), (&[8, 64], 64), (&[3, 33], 1)];
+    let sample = |(x, out): (&[usize], usize), bias: bool, [low, high]: [f64; 2]| {
+        let features = x.last().copied().unwrap_or(1);
+        let mut inputs = vec![
+            Input::new(x, Kind::Number { low, high }),
+            Input::new(&[out, features], Kind::Bytes),
+            Input::new(&[out], Kind::Single { low: 0.001, high: 0.01 }),
+        ];
+        if bias {
+            inputs.push(Input::new(&[out], Kind::Single { low: -1.0, high: 1.0 }));
+        }
+        Sample::new(Op::LinearDynamic, inputs).within(2.0, 1.0).rough()
+    };
+    let ranges = [[-2.0, 2.0], [0.5, 2.0], [-2.0, -1.0]];
+    shapes
+        .into_iter()
+        .enumerate()
+        .flat_map(|(i, shape)| {
+            [sample(shape, false, ranges[i % 3]), sample(shape, true, ranges[(i + 1) % 3])]
+        })
+        .collect()
 }

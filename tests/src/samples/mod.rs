@@ -207,6 +207,9 @@ impl Sample {
     }
 }
 
+/// All integer dtypes, without bool.
+pub(crate) const INTEGERS: [DType; 4] = [DType::U8, DType::I8, DType::I32, DType::I64];
+
 /// All float dtypes and all integer dtypes, without bool.
-pub(crate) const NUMBERS: [DType; 7] =
-    [DType::U8, DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64];
+pub(crate) const NUMBERS: [DType; 8] =
+    [DType::U8, DType::I8, DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64];

@@ -108,7 +108,7 @@ fn tolerance(dtype: DType) -> (f64, f64) {
         DType::F32 => (1e-5, 1e-6),
         DType::F16 => (2e-3, 1e-4),
         DType::BF16 => (1.6e-2, 1e-3),
-        DType::I64 | DType::I32 | DType::U8 | DType::Bool => (0.0, 0.0),
+        DType::I64 | DType::I32 | DType::I8 | DType::U8 | DType::Bool => (0.0, 0.0),
         other => panic!("no golden numbers of {other}"),
     }
 }

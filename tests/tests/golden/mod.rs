@@ -18,7 +18,6 @@ const SKIPPED: &[(&str, &str)] = &[
     ("norm_1.0/", "tensors have the Euclidean norm only"),
     ("norm_3.0/", "tensors have the Euclidean norm only"),
     ("norm_inf/", "tensors have the Euclidean norm only"),
-    ("topk_smallest", "topk gives the largest elements"),
     ("pad/crop", "padding is never negative: narrow crops"),
     ("pad_reflect/", "a layer of the crate nn"),
     ("pad_replicate/", "a layer of the crate nn"),

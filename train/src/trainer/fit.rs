@@ -16,7 +16,8 @@ impl<M: Parameters, B> Trainer<M, B> {
     /// callback. Called again, it goes on where it ended.
     ///
     /// Every layer is put into training mode first; a callback may take some of it back
-    /// ([`on_train_start`](super::Callback::on_train_start)).
+    /// ([`on_train_start`](super::Callback::on_train_start)). It stays in that mode: before predicting, call
+    /// `set_training(false)` on the model.
     ///
     /// # Errors
     /// - Before anything is trained: [`Error::Io`] if the run's directory cannot be written, [`Error::Argument`]

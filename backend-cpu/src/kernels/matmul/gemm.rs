@@ -8,9 +8,10 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::micro::Product;
+use gradus_tensor_core::Element;
+
+use super::micro::{Multiplied, Product};
 use crate::Level;
-use crate::kernels::dense::Real;
 
 /// A matrix to read: elements `start + i * row_stride + j * col_stride` of a slice.
 #[derive(Clone, Copy, Debug)]
@@ -159,14 +160,20 @@ pub(crate) enum Old {
 ///
 /// # Panics
 /// The shapes do not fit: a bug in the caller.
-pub(crate) fn product<T: Real>(c: &mut MatMut<'_, T>, old: Old, scale: T, a: Mat<'_, T>, b: Mat<'_, T>) {
+pub(crate) fn product<T: Element + Multiplied>(
+    c: &mut MatMut<'_, T>,
+    old: Old,
+    scale: T,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+) {
     assert!(a.cols == b.rows && a.rows == c.rows && b.cols == c.cols, "matrices that do not fit");
     if c.rows == 0 || c.cols == 0 {
         return;
     }
     if a.cols == 0 {
         if old == Old::Ignore {
-            (0..c.rows).for_each(|i| c.row(i).fill(T::ZERO));
+            (0..c.rows).for_each(|i| c.row(i).fill(T::default()));
         }
         return;
     }

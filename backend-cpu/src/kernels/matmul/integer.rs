@@ -14,6 +14,7 @@ pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>
     match a.dtype {
         DType::I64 => typed::<i64>(cpu, a, b, out),
         DType::I32 => typed::<i32>(cpu, a, b, out),
+        DType::I8 => typed::<i8>(cpu, a, b, out),
         DType::U8 => typed::<u8>(cpu, a, b, out),
         _ => Ok(Outcome::Unsupported),
     }

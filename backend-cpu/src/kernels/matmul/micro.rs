@@ -1,16 +1,18 @@
 //! Products of matrices in registers.
 //!
 //! A micro-tile of the result, 8 x 48 with AVX-512, is summed in registers: each step takes three vectors of a row of
-//! `b` and one number from each of eight rows of `a`. Only `b` is packed, a panel of 48 columns and [`DEPTH`] rows at a
-//! time, which then stays in the first two caches while all rows of `a` pass; `a` is read where it lies, whatever its
-//! strides. A library for large products packs both operands first, which for products that are a few hundred on a
-//! side takes as long as the multiplications.
+//! `b` and one number from each of eight rows of `a`. `b` is packed, a panel of 48 columns and [`DEPTH`] rows at a time,
+//! which then stays in the first two caches while all rows of `a` pass. `a` is read where it lies, unless it is a large
+//! transposed matrix: then each step would touch a page of its own, and eight numbers of eight rows are laid side by
+//! side first. A library for large products packs both operands always, which for products that are a few hundred on
+//! a side takes as long as the multiplications. Where the last panel is narrow, so is its micro-tile.
 //!
 //! Every element is the sum in order of its depth, in blocks of [`DEPTH`], wherever it lies in a tile; multiply-adds are
 //! fused where there is an instruction for it. So with a scale of 1 results do not depend on how a caller cuts a product.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use super::gemm::Old;
@@ -22,6 +24,8 @@ use crate::kernels::dense::Real;
 const DEPTH: usize = 256;
 /// Vectors across the widest micro-tile.
 const VECTORS: usize = 3;
+/// Bytes between two columns of `a` from which on it is packed: some lines further, where no prefetcher follows.
+const FAR: usize = 512;
 
 /// `c = scale * a @ b` or `c += scale * a @ b`, as addresses and strides in elements; rows of `c` are contiguous.
 #[derive(Clone, Copy)]
@@ -101,9 +105,17 @@ unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(p: &Product<V
     let width = ACROSS * V::LANES;
     let mut panel = MaybeUninit::<Rows<DEPTH>>::uninit();
     let panel: *mut V::Element = panel.as_mut_ptr().cast();
+    let far = p.a_strides[1].unsigned_abs() * size_of::<V::Element>() >= FAR;
+    let mut left = (p.a_strides[0] == 1 && far && m >= ROWS && n > width).then(Left::<V::Element>::new);
     for k in (0..depth).step_by(DEPTH) {
         let len = DEPTH.min(depth - k);
         let keep = p.old == Old::Keep || k > 0;
+        // SAFETY: depth `k` of `a`, of which `m` rows and `len` columns follow.
+        let a = unsafe { p.a.offset(k as isize * p.a_strides[1]) };
+        if let Some(left) = &mut left {
+            // SAFETY: as above; its rows follow each other.
+            unsafe { left.pack::<ROWS>(a, p.a_strides[1], [m, len]) }
+        }
         for j in (0..n).step_by(width) {
             let cols = width.min(n - j);
             // SAFETY: rows `k..k + len` and columns `j..j + cols` of `b`; the panel has `DEPTH` rows.
@@ -114,14 +126,19 @@ unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(p: &Product<V
             let mut i = 0;
             while i < m {
                 let rows = ROWS.min(m - i);
+                let (a, a_strides) = match &left {
+                    Some(left) => (left.rows::<ROWS>(i, len), [1, ROWS as isize]),
+                    // SAFETY: row `i` of `a`.
+                    None => (unsafe { a.offset(i as isize * p.a_strides[0]) }, p.a_strides),
+                };
                 let tile = Tile {
                     len,
                     cols,
-                    // SAFETY: row `i`, at depth `k`, of `a`; row `i`, column `j`, of `c`.
-                    a: unsafe { p.a.offset(i as isize * p.a_strides[0] + k as isize * p.a_strides[1]) },
-                    a_strides: p.a_strides,
+                    a,
+                    a_strides,
                     b: panel,
-                    // SAFETY: as above.
+                    width,
+                    // SAFETY: row `i`, column `j`, of `c`.
                     c: unsafe { p.c.add(i * p.pitch + j) },
                     pitch: p.pitch,
                     keep,
@@ -130,6 +147,8 @@ unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(p: &Product<V
                 // SAFETY: the tile's rows and columns are those of the matrices.
                 unsafe {
                     match rows {
+                        _ if rows == ROWS && cols <= V::LANES => tile.sum::<V, ROWS, 1>(),
+                        _ if rows == ROWS && cols <= 2 * V::LANES && ACROSS > 2 => tile.sum::<V, ROWS, 2>(),
                         8 => tile.sum::<V, 8, ACROSS>(),
                         7 => tile.sum::<V, 7, ACROSS>(),
                         6 => tile.sum::<V, 6, ACROSS>(),
@@ -194,6 +213,65 @@ unsafe fn pack<V: Lanes, const ACROSS: usize>(
     }
 }
 
+thread_local! {
+    /// Memory for packed rows, kept from one product to the next.
+    static PACKED: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
+}
+
+/// Columns of `a`, laid so that the numbers of a micro-tile's rows are side by side, step after step.
+struct Left<T> {
+    memory: Vec<u64>,
+    start: *mut T,
+}
+
+impl<T: Real> Left<T> {
+    fn new() -> Self {
+        Left { memory: PACKED.take(), start: std::ptr::null_mut() }
+    }
+
+    /// From the rows of one micro-tile to those of the next. (A little more than they take, so that a column is not
+    /// written to addresses that share their place in the cache.)
+    fn pitch<const ROWS: usize>(len: usize) -> usize {
+        len * ROWS + 64 / size_of::<T>()
+    }
+
+    /// # Safety
+    /// From `a` on, `len` columns of `m` elements may be read, `stride` elements apart.
+    #[inline(always)]
+    unsafe fn pack<const ROWS: usize>(&mut self, a: *const T, stride: isize, [m, len]: [usize; 2]) {
+        let pitch = Self::pitch::<ROWS>(len);
+        let words = (m.div_ceil(ROWS) * pitch * size_of::<T>()).div_ceil(size_of::<u64>());
+        if self.memory.len() < words {
+            self.memory.resize(words, 0);
+        }
+        self.start = self.memory.as_mut_ptr().cast();
+        // SAFETY: the memory holds so many rows; the rest is promised by the caller.
+        unsafe {
+            for k in 0..len {
+                let (from, to) = (a.offset(k as isize * stride), self.start.add(k * ROWS));
+                for group in 0..m / ROWS {
+                    std::ptr::copy_nonoverlapping(from.add(group * ROWS), to.add(group * pitch), ROWS);
+                }
+                let whole = m / ROWS;
+                for i in whole * ROWS..m {
+                    *to.add(whole * pitch + i % ROWS) = *from.add(i);
+                }
+            }
+        }
+    }
+
+    /// The packed rows from a micro-tile's first on.
+    fn rows<const ROWS: usize>(&self, first: usize, len: usize) -> *const T {
+        self.start.wrapping_add(first / ROWS * Self::pitch::<ROWS>(len))
+    }
+}
+
+impl<T> Drop for Left<T> {
+    fn drop(&mut self) {
+        PACKED.set(std::mem::take(&mut self.memory));
+    }
+}
+
 /// A micro-tile of the result.
 struct Tile<T> {
     len: usize,
@@ -201,6 +279,8 @@ struct Tile<T> {
     a: *const T,
     a_strides: [isize; 2],
     b: *const T,
+    /// From one row of the panel to the next.
+    width: usize,
     c: *mut T,
     pitch: usize,
     keep: bool,
@@ -209,7 +289,7 @@ struct Tile<T> {
 
 impl<T: Real> Tile<T> {
     /// # Safety
-    /// `ROWS` rows from `a` and `c` on exist; the panel has `len` rows.
+    /// `ROWS` rows from `a` and `c` on exist; the panel has `len` rows; the tile is as wide as the columns, or wider.
     #[inline(always)]
     unsafe fn sum<V: Lanes<Element = T>, const ROWS: usize, const ACROSS: usize>(&self) {
         let width = ACROSS * V::LANES;
@@ -226,7 +306,7 @@ impl<T: Real> Tile<T> {
                     }
                 }
                 a = a.wrapping_offset(self.a_strides[1]);
-                b = b.add(width);
+                b = b.add(self.width);
             }
             let scale = V::splat(self.scale);
             if self.cols == width {

@@ -2,52 +2,67 @@
 //!
 //! Operands are read where they lie, whatever their strides: transposed, batched, broadcast. A batch that
 //! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, [`panels`] are
-//! matrices packed for many products, and [`integer`] is the plain loop for integers.
+//! matrices packed for many products, [`bf16`] is half precision where the machine has it, and [`integer`] is the plain
+//! loop for integers.
 
+mod bf16;
 pub(crate) mod gemm;
 mod integer;
 mod lanes;
 pub(crate) mod micro;
 pub(crate) mod operand;
 pub(crate) mod panels;
-mod registers;
+pub(crate) mod registers;
 pub(crate) mod tiles;
 
-use gradus_tensor_core::{DType, Meta, Result, Shape, View};
+use gradus_tensor_core::{DType, Element, Meta, Result, Shape, View, half};
 
 use self::gemm::{Mat, MatMut, Old, product};
+use self::micro::Multiplied;
 use self::operand::Operand;
 use self::tiles::Tiles;
-use super::dense::{Dense, Output, Real, tasks, with_real};
+use super::dense::{Dense, Output, tasks, with_real};
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
 
 /// `Op::MatMul`.
 pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, out: &Meta) -> Done {
     match a.dtype {
-        DType::I64 | DType::I32 | DType::U8 => integer::matmul(cpu, a, b, out),
-        dtype => with_real!(dtype, T => {
-            let mut y = Output::<T>::new(cpu, out)?;
-            batched(cpu, y.slice(), Operand::new(cpu, a)?, Operand::new(cpu, b)?)?;
-            done(y.finish(cpu)?)
-        }),
+        DType::I64 | DType::I32 | DType::I8 | DType::U8 => integer::matmul(cpu, a, b, out),
+        DType::BF16 if cpu.level().has_bf16_dot() => batched::<half::bf16>(cpu, a, b, out),
+        dtype => with_real!(dtype, T => batched::<T>(cpu, a, b, out)),
     }
 }
 
 /// `Op::Linear`: every index of the leading axes is a row; the bias is written before the product is added.
 pub(crate) fn linear(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
-    with_real!(out.dtype, T => {
-        let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
-        let (x, w) = (Operand::<T>::rows(cpu, &inputs[0])?, Operand::<T>::new(cpu, &inputs[1])?);
-        let mut y = Output::<T>::new(cpu, out)?;
-        if !y.slice().is_empty() {
-            parallel(cpu, y.slice(), x.matrix(0), w.matrix(0).t(), bias.as_deref())?;
-        }
-        done(y.finish(cpu)?)
-    })
+    match out.dtype {
+        DType::BF16 if cpu.level().has_bf16_dot() => rows::<half::bf16>(cpu, inputs, out),
+        dtype => with_real!(dtype, T => rows::<T>(cpu, inputs, out)),
+    }
 }
 
-fn batched<T: Real>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_, T>) -> Result<()> {
+fn rows<T: Factor>(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
+    let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
+    let (x, w) = (Operand::<T>::rows(cpu, &inputs[0])?, Operand::<T>::new(cpu, &inputs[1])?);
+    let mut y = Output::<T>::new(cpu, out)?;
+    if !y.slice().is_empty() {
+        parallel(cpu, y.slice(), x.matrix(0), w.matrix(0).t(), bias.as_deref())?;
+    }
+    done(y.finish(cpu)?)
+}
+
+/// Elements that matrices of any layout are multiplied in.
+trait Factor: Element + bytemuck::Pod + Multiplied {}
+impl<T: Element + bytemuck::Pod + Multiplied> Factor for T {}
+
+fn batched<T: Factor>(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, out: &Meta) -> Done {
+    let mut y = Output::<T>::new(cpu, out)?;
+    multiply(cpu, y.slice(), Operand::new(cpu, a)?, Operand::new(cpu, b)?)?;
+    done(y.finish(cpu)?)
+}
+
+fn multiply<T: Factor>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_, T>) -> Result<()> {
     if y.is_empty() {
         return Ok(());
     }
@@ -64,13 +79,25 @@ fn batched<T: Real>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_
         let (batch, [rows, cols]) = (i / tiles.count(), tiles.get(i % tiles.count()));
         // SAFETY: tiles of one matrix are disjoint, and so are matrices of the batch.
         let mut c = unsafe { all.tile(batch * m + rows.start..batch * m + rows.end, cols.clone()) };
-        product(&mut c, Old::Ignore, T::ONE, a.matrix(batch).rows(rows), b.matrix(batch).cols(cols));
+        product(
+            &mut c,
+            Old::Ignore,
+            T::from_f64(1.0),
+            a.matrix(batch).rows(rows),
+            b.matrix(batch).cols(cols),
+        );
         Ok(())
     })
 }
 
 /// `y = a @ b + bias`, in tiles.
-fn parallel<T: Real>(cpu: &Cpu, y: &mut [T], a: Mat<'_, T>, b: Mat<'_, T>, bias: Option<&[T]>) -> Result<()> {
+fn parallel<T: Factor>(
+    cpu: &Cpu,
+    y: &mut [T],
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    bias: Option<&[T]>,
+) -> Result<()> {
     let tiles = Tiles::new(a.rows, b.cols, a.cols);
     let all = MatMut::new(y, a.rows, b.cols);
     tasks(cpu, tiles.count(), tiles.cost(), |i| {
@@ -84,7 +111,7 @@ fn parallel<T: Real>(cpu: &Cpu, y: &mut [T], a: Mat<'_, T>, b: Mat<'_, T>, bias:
             }
             None => Old::Ignore,
         };
-        product(&mut c, old, T::ONE, a.rows(rows), b.cols(cols));
+        product(&mut c, old, T::from_f64(1.0), a.rows(rows), b.cols(cols));
         Ok(())
     })
 }

@@ -1,9 +1,9 @@
 //! A float operand that is read where it lies, whatever its strides.
 
-use gradus_tensor_core::{Layout, Result, Shape, View};
+use gradus_tensor_core::{Element, Layout, Result, Shape, View};
 
 use super::gemm::Mat;
-use crate::kernels::dense::{Dense, Real, copied};
+use crate::kernels::dense::{Dense, copied};
 use crate::{Cpu, CpuBuffer};
 
 /// The elements of a buffer and a layout over them; a widened copy if the operand is no `T`.
@@ -13,7 +13,7 @@ pub(crate) struct Operand<'a, T> {
     layout: Layout,
 }
 
-impl<'a, T: Real> Operand<'a, T> {
+impl<'a, T: Element> Operand<'a, T> {
     pub(crate) fn new(cpu: &Cpu, view: &View<'a, CpuBuffer>) -> Result<Self> {
         Ok(match view.buffer.as_slice() {
             Some(data) => Self { data: Dense::Borrowed(data), layout: *view.layout },

@@ -3,10 +3,12 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use crate::Level;
 use crate::kernels::dense::Real;
+use crate::math::real::Real as _;
 
 /// A register, or what stands for one.
-pub(super) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy {
     type Element: Real;
     const LANES: usize;
     /// The rows of the largest tile: with two registers for each, what the machine has.
@@ -26,6 +28,39 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// The machine has the register.
     unsafe fn fma(self, b: Self, sum: Self) -> Self;
+    /// Every other element from the first on, and those between.
+    ///
+    /// # Safety
+    /// The machine has the register, and twice so many elements can be read.
+    #[inline(always)]
+    unsafe fn load_pairs(from: *const Self::Element) -> [Self; 2] {
+        let (mut even, mut odd) = ([Self::Element::ZERO; MOST], [Self::Element::ZERO; MOST]);
+        // SAFETY: promised by the caller; there is room for a register in each array.
+        unsafe {
+            for (l, (even, odd)) in even.iter_mut().zip(&mut odd).take(Self::LANES).enumerate() {
+                *even = *from.add(2 * l);
+                *odd = *from.add(2 * l + 1);
+            }
+            [Self::load(even.as_ptr()), Self::load(odd.as_ptr())]
+        }
+    }
+    /// The reverse of [`Lanes::load_pairs`].
+    ///
+    /// # Safety
+    /// The machine has the register, and twice so many elements can be written.
+    #[inline(always)]
+    unsafe fn store_pairs(pairs: [Self; 2], to: *mut Self::Element) {
+        let (mut even, mut odd) = ([Self::Element::ZERO; MOST], [Self::Element::ZERO; MOST]);
+        // SAFETY: promised by the caller; there is room for a register in each array.
+        unsafe {
+            pairs[0].store(even.as_mut_ptr());
+            pairs[1].store(odd.as_mut_ptr());
+            for (l, (&even, &odd)) in even.iter().zip(&odd).take(Self::LANES).enumerate() {
+                *to.add(2 * l) = even;
+                *to.add(2 * l + 1) = odd;
+            }
+        }
+    }
     /// Says that a register will be read from there soon, wherever that is.
     fn expect(_: *const Self::Element) {}
 
@@ -41,7 +76,8 @@ pub(super) trait Lanes: Copy {
 
 macro_rules! lanes {
     ($register:ty, $element:ty, $lanes:literal, $rows:literal,
-        $load:ident, $store:ident, $splat:ident, $fma:ident $(, $transpose:ident)?) => {
+        $load:ident, $store:ident, $splat:ident, $fma:ident
+        $(, $transpose:ident)? $(; $load_pairs:ident, $store_pairs:ident)?) => {
         #[cfg(target_arch = "x86_64")]
         impl Lanes for $register {
             type Element = $element;
@@ -74,24 +110,38 @@ macro_rules! lanes {
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
             }
             $(
+                #[inline(always)]
+                unsafe fn load_pairs(from: *const $element) -> [Self; 2] {
+                    // SAFETY: promised by the caller.
+                    unsafe { $load_pairs(from) }
+                }
+                #[inline(always)]
+                unsafe fn store_pairs(pairs: [Self; 2], to: *mut $element) {
+                    // SAFETY: promised by the caller.
+                    unsafe { $store_pairs(pairs, to) }
+                }
+            )?
+            $(
                 const BLOCK: usize = 8;
                 #[inline(always)]
                 unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
                     // SAFETY: promised by the caller; a machine with AVX-512 has AVX2.
-                    unsafe { $transpose(from, pitch, to, width) }
+                    unsafe { $transpose(from, pitch * size_of::<f32>() as isize, to, width) }
                 }
             )?
         }
     };
 }
 
-lanes!(__m512, f32, 16, 8, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, transpose);
-lanes!(__m256, f32, 8, 6, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps, transpose);
+lanes!(__m512, f32, 16, 8, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, transpose; load_pairs16, store_pairs16);
+lanes!(__m256, f32, 8, 6, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps, transpose; load_pairs8, store_pairs8);
 lanes!(__m512d, f64, 8, 8, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd, _mm512_fmadd_pd);
 lanes!(__m256d, f64, 4, 6, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_fmadd_pd);
 
 /// Elements that stand for a register where there is none of ours.
-pub(super) const PLAIN: usize = 4;
+pub(crate) const PLAIN: usize = 4;
+/// The most elements of any register.
+const MOST: usize = 16;
 
 impl<T: Real> Lanes for [T; PLAIN] {
     type Element = T;
@@ -123,16 +173,16 @@ impl<T: Real> Lanes for [T; PLAIN] {
     }
 }
 
-/// Copies a block of 8 columns, each of 8 numbers that follow each other, to rows.
+/// Copies a block of 8 columns, `pitch` bytes apart, each of 8 numbers that follow each other, to rows.
 ///
 /// # Safety
 /// The block can be read and written; there is AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
+pub(super) unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
     // SAFETY: promised by the caller.
     unsafe {
-        let x: [__m256; 8] = std::array::from_fn(|j| _mm256_loadu_ps(from.offset(j as isize * pitch)));
+        let x: [__m256; 8] = std::array::from_fn(|j| _mm256_loadu_ps(from.byte_offset(j as isize * pitch)));
         // Pairs of neighbours, then fours, then both halves.
         let pairs = |a: usize| (_mm256_unpacklo_ps(x[a], x[a + 1]), _mm256_unpackhi_ps(x[a], x[a + 1]));
         let (p, q, r, s) = (pairs(0), pairs(2), pairs(4), pairs(6));
@@ -146,4 +196,113 @@ unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) 
             _mm256_storeu_ps(to.add((k + 4) * width), _mm256_permute2f128_ps::<0x31>(a, b));
         }
     }
+}
+
+/// # Safety
+/// 32 elements can be read; there is AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn load_pairs16(from: *const f32) -> [__m512; 2] {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let (a, b) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
+        let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+        [_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)]
+    }
+}
+
+/// # Safety
+/// 32 elements can be written; there is AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn store_pairs16([even, odd]: [__m512; 2], to: *mut f32) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        _mm512_storeu_ps(to, _mm512_permutex2var_ps(even, low, odd));
+        _mm512_storeu_ps(to.add(16), _mm512_permutex2var_ps(even, high, odd));
+    }
+}
+
+/// # Safety
+/// 16 elements can be read; there is AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn load_pairs8(from: *const f32) -> [__m256; 2] {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let (a, b) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8)));
+        // Halves exchanged, so that the shuffles within halves bring neighbours together.
+        let (low, high) = (_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
+        [_mm256_shuffle_ps::<0x88>(low, high), _mm256_shuffle_ps::<0xDD>(low, high)]
+    }
+}
+
+/// # Safety
+/// 16 elements can be written; there is AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn store_pairs8([even, odd]: [__m256; 2], to: *mut f32) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let (low, high) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
+        _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(low, high));
+        _mm256_storeu_ps(to.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+    }
+}
+
+/// Work written once for any register, and compiled for each.
+pub(crate) trait InLanes<T> {
+    /// Does it.
+    ///
+    /// # Safety
+    /// The machine has the register. Called from a function with its features.
+    unsafe fn run<V: Lanes<Element = T>>(self);
+}
+
+/// Elements for which there are registers.
+pub(crate) trait Registers: Sized {
+    /// Runs the work with the widest register of a level.
+    fn in_lanes(level: Level, work: impl InLanes<Self>);
+}
+
+macro_rules! registers {
+    ($t:ty, $wide:ty, $narrow:ty) => {
+        impl Registers for $t {
+            fn in_lanes(level: Level, work: impl InLanes<$t>) {
+                match level {
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: a level is only ever at most what the machine was found to have.
+                    Level::Avx512 => unsafe { avx512::<$t, $wide>(work) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: as above.
+                    Level::Avx2 => unsafe { avx2::<$t, $narrow>(work) },
+                    // SAFETY: every machine has arrays.
+                    _ => unsafe { work.run::<[$t; PLAIN]>() },
+                }
+            }
+        }
+    };
+}
+registers!(f32, __m512, __m256);
+registers!(f64, __m512d, __m256d);
+
+/// # Safety
+/// The machine has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
+unsafe fn avx512<T, V: Lanes<Element = T>>(work: impl InLanes<T>) {
+    // SAFETY: these are the register's features.
+    unsafe { work.run::<V>() }
+}
+
+/// # Safety
+/// The machine has AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2<T, V: Lanes<Element = T>>(work: impl InLanes<T>) {
+    // SAFETY: these are the register's features.
+    unsafe { work.run::<V>() }
 }

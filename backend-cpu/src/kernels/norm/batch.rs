@@ -6,7 +6,7 @@ use super::affine::{GradEach, LONG, per_channel, spread};
 use super::{Backward, Forward};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
-use crate::kernels::real::{moments, sum, sum2};
+use crate::kernels::real::Sums;
 use crate::level::Kernel;
 
 /// What an element costs, as `Cpu::for_blocks` counts it.
@@ -124,18 +124,21 @@ impl<T: Real> Kernel for Moments<'_, T> {
 
     #[inline(always)]
     fn run(self) -> (f64, f64) {
-        let (mut total, mut count) = (0.0, 0);
+        let count: usize = self.pieces.iter().map(|piece| piece.len()).sum();
+        let mut sums = Sums::new(PIECE);
         for piece in self.pieces {
-            total += sum(piece).to_f64();
-            count += piece.len();
+            sums.add(piece, piece, |[sum], x, _| [sum + x]);
         }
+        let [total] = sums.finish();
         let centre = T::of(total / count as f64);
-        let (mut first, mut second) = (0.0, 0.0);
+        let mut sums = Sums::new(PIECE);
         for piece in self.pieces {
-            let (one, two) = moments(piece, centre);
-            first += one.to_f64();
-            second += two.to_f64();
+            sums.add(piece, piece, |[first, second], x, _| {
+                let d = x - centre;
+                [first + d, d.fma(d, second)]
+            });
         }
+        let [first, second] = sums.finish();
         // What rounding left of the mean.
         let rest = first / count as f64;
         (centre.to_f64() + rest, second / count as f64 - rest * rest)
@@ -229,13 +232,12 @@ impl<T: Real> Kernel for GradSums<'_, T> {
 
     #[inline(always)]
     fn run(self) -> (f64, f64) {
-        let mut sums = (0.0, 0.0);
+        let mut sums = Sums::new(PIECE);
         let mean = self.mean;
         for (g, x) in self.g.iter().zip(self.x) {
-            sums.0 += sum(g).to_f64();
-            sums.1 += sum2(g, x, |acc, g, x| g.fma(x - mean, acc)).to_f64();
+            sums.add(g, x, |[first, second], g, x| [first + g, g.fma(x - mean, second)]);
         }
-        sums
+        sums.finish().into()
     }
 }
 

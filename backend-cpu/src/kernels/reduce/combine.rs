@@ -53,6 +53,8 @@ accumulators! {
         a.wrapping_add(b), a.wrapping_mul(b), a.max(b), a.min(b);
     i32: 0, 1, i32::MIN, i32::MAX, |a, b|
         a.wrapping_add(b), a.wrapping_mul(b), a.max(b), a.min(b);
+    i8: 0, 1, i8::MIN, i8::MAX, |a, b|
+        a.wrapping_add(b), a.wrapping_mul(b), a.max(b), a.min(b);
     u8: 0, 1, u8::MIN, u8::MAX, |a, b|
         a.wrapping_add(b), a.wrapping_mul(b), a.max(b), a.min(b);
     bool: false, true, false, true, |a, b|
@@ -75,6 +77,8 @@ loads! {
     i64 => i64, |x| x;
     i32 => i32, |x| x;
     i32 => i64, |x| x as i64;
+    i8 => i8, |x| x;
+    i8 => i64, |x| x as i64;
     u8 => u8, |x| x;
     u8 => i64, |x| x as i64;
     bool => bool, |x| x;

@@ -34,6 +34,9 @@ pub(crate) fn reduce(cpu: &Cpu, op: &Reduce, x: &View<'_, CpuBuffer>, out: &Meta
         (DType::I32, ReduceKind::Sum | ReduceKind::Prod) => {
             by_kind::<i32, i64>(cpu, op.kind, &x, op.axes, out)?
         }
+        (DType::I8, ReduceKind::Sum | ReduceKind::Prod) => {
+            by_kind::<i8, i64>(cpu, op.kind, &x, op.axes, out)?
+        }
         (DType::U8, ReduceKind::Sum | ReduceKind::Prod) => {
             by_kind::<u8, i64>(cpu, op.kind, &x, op.axes, out)?
         }
@@ -41,6 +44,7 @@ pub(crate) fn reduce(cpu: &Cpu, op: &Reduce, x: &View<'_, CpuBuffer>, out: &Meta
             by_kind::<bool, i64>(cpu, op.kind, &x, op.axes, out)?
         }
         (DType::I32, kind) => by_kind::<i32, i32>(cpu, kind, &x, op.axes, out)?,
+        (DType::I8, kind) => by_kind::<i8, i8>(cpu, kind, &x, op.axes, out)?,
         (DType::U8, kind) => by_kind::<u8, u8>(cpu, kind, &x, op.axes, out)?,
         (DType::Bool, kind) => by_kind::<bool, bool>(cpu, kind, &x, op.axes, out)?,
         _ => return Ok(Outcome::Unsupported),

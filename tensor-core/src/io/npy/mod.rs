@@ -115,6 +115,7 @@ fn code(dtype: DType) -> Option<&'static str> {
     Some(match dtype {
         DType::Bool => "b1",
         DType::U8 => "u1",
+        DType::I8 => "i1",
         DType::I32 => "i4",
         DType::I64 => "i8",
         DType::F16 => "f2",

@@ -25,6 +25,7 @@ mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod quantized;
 mod recurrent;
 mod softmax;
 mod unary_grad;
@@ -42,6 +43,9 @@ pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>
         (Op::IndexSelect { axis }, [x, index]) => one(index::index_select(*axis, x, index)),
         (Op::IndexAdd { axis }, [x, index, source]) => one(index::index_add(*axis, x, index, source)),
         (Op::Linear, [x, weight, bias @ ..]) => one(linear::linear(x, weight, bias.first())),
+        (Op::LinearDynamic, [x, weight, scale, bias @ ..]) => {
+            one(quantized::linear_dynamic(x, weight, scale, bias.first()))
+        }
         (Op::Dropout { p, key }, [x]) => one(linear::dropout(*p, *key, x)),
         (Op::Softmax(op), [x]) => one(softmax::softmax(op, x)),
         (Op::SoftmaxGrad(op), [g, y]) => one(softmax::softmax_grad(op, g, y)),

@@ -13,6 +13,7 @@ arrays = {
     "i4": np.array([-(2**31), 2**31 - 1], "<i4"),
     "i8": np.array([-(2**63), 2**63 - 1], "<i8"),
     "u1": np.array([0, 7, 255], "u1"),
+    "i1": np.array([-128, -1, 127], "i1"),
     "b1": np.array([True, False, True]),
     "scalar": np.array(2.5, "<f4"),
     "empty": np.zeros((0, 3), "<f8"),

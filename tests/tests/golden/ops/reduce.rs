@@ -19,7 +19,7 @@ pub fn run(op: &str, p: &Params, x: &[Tensor]) -> Option<Result<Vec<Tensor>>> {
         "cummax" => one(x.cummax(p.int("dim"))),
         "cummin" => one(x.cummin(p.int("dim"))),
         "sort" => Some(x.sort(p.int("dim"), p.flag("descending")).map(|(a, b)| vec![a, b])),
-        "topk" if p.flag("largest") => Some(x.topk(p.size("k"), p.int("dim")).map(|(a, b)| vec![a, b])),
+        "topk" => Some(x.topk(p.size("k"), p.int("dim"), p.flag("largest")).map(|(a, b)| vec![a, b])),
         _ => None,
     }
 }

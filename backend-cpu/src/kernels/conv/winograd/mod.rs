@@ -5,24 +5,28 @@
 //! `outputs x channels` and `channels x tiles`, with 4 multiplications to an output where the direct sum has 9. The
 //! input's gradient is such a convolution again, and the weight's gradient goes the same way back.
 //!
-//! Three phases, each over all threads: transform the input, multiply, transform the products. They run over some
-//! images at a time, so that what lies between the phases stays in cache. Every cut depends on shapes alone.
+//! Three phases: transform the input, multiply, transform the products. Usually a task takes some tiles through all of
+//! them in memory that its thread's cache holds ([`blocks`]). Where tiles are few and channels many, the transformed
+//! weight is what is large: then each phase runs over all threads, over some images at a time. Every cut depends on
+//! shapes alone.
 //!
 //! Errors are about those of the direct sum (see [`tile`]). But a value that is not finite reaches all outputs of the tiles
 //! that read it, which may be neighbours of those whose window contains it.
 
+mod blocks;
 mod planes;
 mod tile;
+mod weight;
 
 use gradus_tensor_core::Result;
 
 use self::planes::{Gather, Products, Scatter, Spread, Tiles};
-use self::tile::{IN, PRODUCTS, TAPS, rows_mut};
+use self::tile::PRODUCTS;
+use self::weight::padded;
 use super::geometry::Geometry;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
-use crate::level::Kernel;
 use crate::parallel::SendPtr;
 
 /// With fewer channels than this on either side, transforming costs more than it saves.
@@ -67,55 +71,87 @@ pub(super) fn convolve<T: Real>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) -> Result<()> {
-    let (channels, outputs) = (g.channels, g.outputs);
-    let mut u = Scratch::new(cpu, PRODUCTS * outputs * channels)?;
-    transform_weight(cpu, w, [outputs, channels], u.slice())?;
-    let u = &*u.slice();
-    let most = images_at_once(g);
-    let pitch = Tiles::new(g, most).pitch();
-    let mut v = Scratch::new(cpu, PRODUCTS * channels * pitch)?;
-    let mut m = Scratch::new(cpu, PRODUCTS * outputs * pitch)?;
-    let planes = Parts::new(y);
-    for first in (0..g.images).step_by(most) {
-        let images = Tiles::new(g, most.min(g.images - first));
-        let (tiles, pitch) = (images.count(), images.pitch());
-        gather(
-            cpu,
-            g,
-            images,
-            &x[first * channels * g.area()..],
-            &mut v.slice()[..PRODUCTS * channels * pitch],
-        )?;
-        let v = &v.slice()[..PRODUCTS * channels * pitch];
-        let cut = Cut::new(outputs, tiles, channels);
-        let all = MatMut::pitched(m.slice(), PRODUCTS * outputs, tiles, pitch);
-        tasks(cpu, PRODUCTS * cut.count(), cut.cost(channels), |i| {
-            let (f, [rows, cols]) = (i / cut.count(), cut.get(i % cut.count()));
-            // SAFETY: tasks write different parts.
-            let mut c = unsafe { all.tile(f * outputs + rows.start..f * outputs + rows.end, cols.clone()) };
-            let u = Mat::new(&u[f * outputs * channels..(f + 1) * outputs * channels], outputs, channels);
-            let v =
-                Mat::pitched(&v[f * channels * pitch..(f + 1) * channels * pitch], channels, tiles, pitch);
-            product(&mut c, Old::Ignore, T::ONE, u.rows(rows), v.cols(cols));
-            Ok(())
-        })?;
-        let m = SendPtr(m.slice().as_mut_ptr());
-        tasks(cpu, outputs, PRODUCTS * tiles, |o| {
-            let mut scratch = Scratch::new(cpu, images.scatter_scratch())?;
-            cpu.level().run(Scatter {
-                tiles: images,
-                // SAFETY: channel `o` of the products lies in `m`.
-                from: Products { start: unsafe { m.get().add(o * pitch) }, pitch: outputs * pitch },
-                bias: bias.map_or(T::ZERO, |b| b[o]),
-                scratch: scratch.slice(),
-                planes: &planes,
-                first: (first * outputs + o) * g.out_area(),
-                image_pitch: outputs * g.out_area(),
-            });
-            Ok(())
-        })?;
+    let u = weight::transformed(cpu, w, [g.outputs, g.channels])?;
+    let pass = Pass { cpu, g, x, u, bias, y: Parts::new(y) };
+    match blocks::cut(g) {
+        Some(blocks) => pass.in_blocks(&blocks),
+        None => pass.in_phases(),
     }
-    Ok(())
+}
+
+/// A convolution under way.
+struct Pass<'a, T> {
+    cpu: &'a Cpu,
+    g: &'a Geometry,
+    x: &'a [T],
+    /// Product `f` of output `o` and channel `c` at `(f * outputs + o) * padded(channels) + c`.
+    u: Scratch<T>,
+    bias: Option<&'a [T]>,
+    y: Parts<'a, T>,
+}
+
+impl<T: Real> Pass<'_, T> {
+    fn in_phases(&self) -> Result<()> {
+        let Pass { cpu, g, .. } = *self;
+        let (channels, outputs) = (g.channels, g.outputs);
+        let most = images_at_once(g);
+        let pitch = Tiles::new(g, most).pitch();
+        let mut v = Scratch::new(cpu, PRODUCTS * channels * pitch)?;
+        let mut m = Scratch::new(cpu, PRODUCTS * outputs * pitch)?;
+        for first in (0..g.images).step_by(most) {
+            let images = Tiles::new(g, most.min(g.images - first));
+            let (tiles, pitch) = (images.count(), images.pitch());
+            gather(cpu, g, images, &self.x[first * channels * g.area()..], v.slice())?;
+            let v = &*v.slice();
+            let cut = Cut::new(outputs, tiles, channels);
+            let all = MatMut::pitched(m.slice(), PRODUCTS * outputs, tiles, pitch);
+            tasks(cpu, PRODUCTS * cut.count(), cut.cost(channels), |i| {
+                let (f, [rows, cols]) = (i / cut.count(), cut.get(i % cut.count()));
+                // SAFETY: tasks write different parts.
+                let mut c =
+                    unsafe { all.tile(f * outputs + rows.start..f * outputs + rows.end, cols.clone()) };
+                let v = Mat::pitched(
+                    &v[f * channels * pitch..(f + 1) * channels * pitch],
+                    channels,
+                    tiles,
+                    pitch,
+                );
+                product(&mut c, Old::Ignore, T::ONE, self.weight(f).rows(rows), v.cols(cols));
+                Ok(())
+            })?;
+            let m = SendPtr(m.slice().as_mut_ptr());
+            tasks(cpu, outputs, PRODUCTS * tiles, |o| {
+                let mut scratch = Scratch::new(cpu, images.scatter_scratch())?;
+                // SAFETY: channel `o` of the products lies in `m`.
+                let from = Products { start: unsafe { m.get().add(o * pitch) }, pitch: outputs * pitch };
+                self.scatter(images, first, o, from, scratch.slice());
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The transformed weight of product `f`.
+    fn weight(&self, f: usize) -> Mat<'_, T> {
+        let (outputs, pitch) = (self.g.outputs, padded(self.g.channels));
+        let rows = &self.u.as_slice()[f * outputs * pitch..(f + 1) * outputs * pitch];
+        Mat::pitched(rows, outputs, self.g.channels, pitch)
+    }
+
+    /// Transforms an output channel's products into its planes, from image `first` on.
+    fn scatter(&self, tiles: Tiles, first: usize, o: usize, from: Products<T>, scratch: &mut [T]) {
+        let (outputs, area) = (self.g.outputs, self.g.out_area());
+        let work = Scatter {
+            tiles,
+            from,
+            bias: self.bias.map_or(T::ZERO, |b| b[o]),
+            scratch,
+            planes: &self.y,
+            first: (first * outputs + o) * area,
+            image_pitch: outputs * area,
+        };
+        T::in_lanes(self.cpu.level(), work);
+    }
 }
 
 /// `gw` from the output's gradient and the input.
@@ -131,7 +167,7 @@ pub(super) fn backward_weight<T: Real>(
     let pitch = Tiles::new(g, most).pitch();
     let mut v = Scratch::new(cpu, PRODUCTS * channels * pitch)?;
     let mut m = Scratch::new(cpu, PRODUCTS * outputs * pitch)?;
-    let mut u = Scratch::new(cpu, PRODUCTS * outputs * channels)?;
+    let mut u = Scratch::new(cpu, PRODUCTS * outputs * padded(channels))?;
     let mut old = Old::Ignore;
     for first in (0..g.images).step_by(most) {
         let images = Tiles::new(g, most.min(g.images - first));
@@ -153,7 +189,7 @@ pub(super) fn backward_weight<T: Real>(
         let v = &v.slice()[..PRODUCTS * channels * pitch];
         let m = &m.slice()[..PRODUCTS * outputs * pitch];
         let cut = Cut::new(outputs, channels, tiles);
-        let all = MatMut::new(u.slice(), PRODUCTS * outputs, channels);
+        let all = MatMut::pitched(u.slice(), PRODUCTS * outputs, channels, padded(channels));
         tasks(cpu, PRODUCTS * cut.count(), cut.cost(tiles), |i| {
             let (f, [rows, cols]) = (i / cut.count(), cut.get(i % cut.count()));
             // SAFETY: tasks write different parts.
@@ -166,21 +202,7 @@ pub(super) fn backward_weight<T: Real>(
         })?;
         old = Old::Keep;
     }
-    let u = SendPtr(u.slice().as_mut_ptr());
-    let parts = Parts::new(gw);
-    let taps = TAPS * TAPS;
-    tasks(cpu, outputs, channels * PRODUCTS * 2, |o| {
-        let mut scratch = Scratch::new(cpu, (TAPS + IN) * TAPS * channels)?;
-        cpu.level().run(FilterAdjoint {
-            // SAFETY: the rows of output `o` lie in `u`.
-            u: Products { start: unsafe { u.get().add(o * channels) }, pitch: outputs * channels },
-            channels,
-            scratch: scratch.slice(),
-            // SAFETY: each output channel's weights are written by one task.
-            gw: unsafe { parts.part(o * channels * taps..(o + 1) * channels * taps) },
-        });
-        Ok(())
-    })
+    weight::gradient(cpu, u, [outputs, channels], gw)
 }
 
 /// So many images that the values between the phases fit [`VALUES`].
@@ -231,121 +253,30 @@ impl Cut {
 
 fn gather<T: Real>(cpu: &Cpu, g: &Geometry, images: Tiles, x: &[T], to: &mut [T]) -> Result<()> {
     let (channels, tiles, pitch) = (g.channels, images.count(), images.pitch());
+    assert!(to.len() >= PRODUCTS * channels * pitch);
     let to = SendPtr(to.as_mut_ptr());
     tasks(cpu, channels, PRODUCTS * tiles, |c| {
         let mut scratch = Scratch::new(cpu, images.gather_scratch())?;
-        cpu.level().run(Gather {
-            tiles: images,
-            planes: &x[c * g.area()..],
-            image_pitch: channels * g.area(),
-            scratch: scratch.slice(),
-            // SAFETY: channel `c` of the products lies in `to`, and is written by this task alone.
-            to: Products { start: unsafe { to.get().add(c * pitch) }, pitch: channels * pitch },
-        });
+        // SAFETY: channel `c` of the products lies in `to`, and is written by this task alone.
+        let to = Products { start: unsafe { to.get().add(c * pitch) }, pitch: channels * pitch };
+        let (planes, image_pitch) = (&x[c * g.area()..], channels * g.area());
+        let work = Gather { tiles: images, planes, image_pitch, scratch: scratch.slice(), to };
+        T::in_lanes(cpu.level(), work);
         Ok(())
     })
 }
 
 fn spread<T: Real>(cpu: &Cpu, g: &Geometry, images: Tiles, gy: &[T], to: &mut [T]) -> Result<()> {
     let (outputs, tiles, pitch) = (g.outputs, images.count(), images.pitch());
+    assert!(to.len() >= PRODUCTS * outputs * pitch);
     let to = SendPtr(to.as_mut_ptr());
     tasks(cpu, outputs, PRODUCTS * tiles, |o| {
         let mut scratch = Scratch::new(cpu, images.scatter_scratch())?;
-        cpu.level().run(Spread {
-            tiles: images,
-            planes: &gy[o * g.out_area()..],
-            image_pitch: outputs * g.out_area(),
-            scratch: scratch.slice(),
-            // SAFETY: channel `o` of the products lies in `to`, and is written by this task alone.
-            to: Products { start: unsafe { to.get().add(o * pitch) }, pitch: outputs * pitch },
-        });
+        // SAFETY: channel `o` of the products lies in `to`, and is written by this task alone.
+        let to = Products { start: unsafe { to.get().add(o * pitch) }, pitch: outputs * pitch };
+        let (planes, image_pitch) = (&gy[o * g.out_area()..], outputs * g.out_area());
+        let work = Spread { tiles: images, planes, image_pitch, scratch: scratch.slice(), to };
+        T::in_lanes(cpu.level(), work);
         Ok(())
     })
-}
-
-/// The transformed weight: product `f` of output `o` and channel `c` at `(f * outputs + o) * channels + c`.
-fn transform_weight<T: Real>(
-    cpu: &Cpu,
-    w: Weight<'_, T>,
-    [outputs, channels]: [usize; 2],
-    to: &mut [T],
-) -> Result<()> {
-    let to = SendPtr(to.as_mut_ptr());
-    tasks(cpu, outputs, channels * PRODUCTS * 2, |o| {
-        let mut scratch = Scratch::new(cpu, (TAPS + IN) * TAPS * channels)?;
-        cpu.level().run(Filter {
-            w,
-            output: o,
-            outputs,
-            channels,
-            scratch: scratch.slice(),
-            // SAFETY: the rows of output `o` lie in `to`, and are written by this call alone.
-            to: Products { start: unsafe { to.get().add(o * channels) }, pitch: outputs * channels },
-        });
-        Ok(())
-    })
-}
-
-/// The weights of one output channel, transformed.
-struct Filter<'a, T> {
-    w: Weight<'a, T>,
-    output: usize,
-    outputs: usize,
-    channels: usize,
-    scratch: &'a mut [T],
-    to: Products<T>,
-}
-
-impl<T: Real> Kernel for Filter<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let (taps, n) = (TAPS * TAPS, self.channels);
-        // Tap `t` of all channels, one after the other.
-        let (apart, between) = self.scratch.split_at_mut(taps * n);
-        for c in 0..n {
-            let at = match self.w {
-                Weight::Forward(_) => self.output * n + c,
-                Weight::Reversed(_) => c * self.outputs + self.output,
-            };
-            let (Weight::Forward(w) | Weight::Reversed(w)) = self.w;
-            let w = &w[at * taps..(at + 1) * taps];
-            for t in 0..taps {
-                apart[t * n + c] = if matches!(self.w, Weight::Forward(_)) { w[t] } else { w[taps - 1 - t] };
-            }
-        }
-        let values = |i: usize, j: usize| &apart[(i * TAPS + j) * n..][..n];
-        // SAFETY: the channels of this output are in the products' room, and written by this call alone.
-        let to = |a: usize| std::array::from_fn(|b| unsafe { self.to.write(a * IN + b, 0, n) });
-        tile::twice(values, between, to, n, tile::filter);
-    }
-}
-
-/// The gradients of one output channel's weights.
-struct FilterAdjoint<'a, T> {
-    u: Products<T>,
-    channels: usize,
-    scratch: &'a mut [T],
-    gw: &'a mut [T],
-}
-
-impl<T: Real> Kernel for FilterAdjoint<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let (taps, n) = (TAPS * TAPS, self.channels);
-        let (apart, between) = self.scratch.split_at_mut(taps * n);
-        // SAFETY: the channels of this output are in the products' memory, which nobody writes now.
-        let values = |a: usize, b: usize| unsafe { self.u.read(a * IN + b, 0, n) };
-        let mut lines = apart.chunks_exact_mut(TAPS * n);
-        let to = |_| rows_mut(lines.next().unwrap_or_default(), n);
-        tile::twice(values, between, to, n, tile::filter_adjoint);
-        for (c, gw) in self.gw.chunks_exact_mut(taps).enumerate() {
-            for (t, gw) in gw.iter_mut().enumerate() {
-                *gw = apart[t * n + c];
-            }
-        }
-    }
 }

@@ -3,21 +3,25 @@
 //! Tiles of some images are numbered by tile row, then image, then tile column, so that the tiles of one row of
 //! all images are neighbours, however narrow the images are. Each tile row begins at a multiple of [`LANES`].
 
+use std::ops::Range;
+
 use super::super::super::dense::{Parts, Real};
 use super::super::forward::pitch;
 use super::super::geometry::Geometry;
-use super::tile::{self, IN, OUT, rows};
-use crate::level::Kernel;
+use super::tile::{self, IN, OUT};
+use crate::kernels::matmul::registers::{InLanes, Lanes};
 
-/// Tile rows begin at multiples of so many: a register or two.
-const LANES: usize = 16;
+/// Tile rows begin at multiples of so many: the widest register.
+pub(super) const LANES: usize = 16;
 
-/// The tiles of some images.
+/// The tiles of some tile rows of some images.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tiles {
     /// Images that are transformed together.
     pub(super) images: usize,
-    /// Tile rows and columns of an image.
+    /// The first tile row.
+    first: usize,
+    /// Tile rows and columns.
     grid: [usize; 2],
     /// Input rows and columns.
     size: [usize; 2],
@@ -27,10 +31,12 @@ pub(super) struct Tiles {
 }
 
 impl Tiles {
+    /// All tiles of some images.
     pub(super) fn new(g: &Geometry, images: usize) -> Self {
         let out = [g.out[1], g.out[2]];
         Self {
             images,
+            first: 0,
             grid: out.map(|n| n.div_ceil(OUT)),
             size: [g.size[1], g.size[2]],
             out,
@@ -38,8 +44,13 @@ impl Tiles {
         }
     }
 
+    /// Some of the tile rows.
+    pub(super) fn rows(self, rows: Range<usize>) -> Self {
+        Self { first: self.first + rows.start, grid: [rows.len(), self.grid[1]], ..self }
+    }
+
     /// Tiles of a tile row, rounded up to whole lanes.
-    fn row(&self) -> usize {
+    pub(super) fn row(&self) -> usize {
         (self.images * self.grid[1]).next_multiple_of(LANES)
     }
 
@@ -55,102 +66,124 @@ impl Tiles {
 
     /// Elements of scratch memory that [`Gather`] needs.
     pub(super) fn gather_scratch(&self) -> usize {
-        (self.grid[0] * OUT + IN - OUT + IN) * IN * self.row() + self.padded_width()
+        (self.grid[0] * OUT + IN - OUT) * IN * (self.row() + LANES) + self.line()
     }
 
     /// Elements of scratch memory that [`Scatter`] and [`Spread`] need.
     pub(super) fn scatter_scratch(&self) -> usize {
-        (OUT + IN) * OUT * self.row()
+        OUT * OUT * (self.row() + LANES) + self.line()
     }
 
-    /// Columns that the tiles of a row of one image read.
-    fn padded_width(&self) -> usize {
-        self.grid[1] * OUT + IN - OUT
+    /// The elements of a line that are read or written in whole registers.
+    fn line(&self) -> usize {
+        OUT * self.grid[1].next_multiple_of(LANES) + IN
     }
 }
 
-/// Where a value of a tile lies: product `f` of tile `p` at `f * pitch + p`.
+/// Where values of tiles lie: product `f` of tile `p` at `f * pitch + p`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Products<T> {
     pub(super) start: *mut T,
     pub(super) pitch: usize,
 }
 
-impl<T: Real> Products<T> {
-    /// Products `f` of `n` tiles from tile `p` on.
-    ///
-    /// # Safety
-    /// They lie in the products' memory, and nobody writes them at the same time.
-    #[inline(always)]
-    pub(super) unsafe fn read<'a>(self, f: usize, p: usize, n: usize) -> &'a [T] {
-        // SAFETY: promised by the caller.
-        unsafe { std::slice::from_raw_parts(self.start.add(f * self.pitch + p), n) }
-    }
-
-    /// The same, to be written.
-    ///
-    /// # Safety
-    /// They lie in the products' memory, and nobody else uses them at the same time.
-    #[inline(always)]
-    pub(super) unsafe fn write<'a>(self, f: usize, p: usize, n: usize) -> &'a mut [T] {
-        // SAFETY: promised by the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(f * self.pitch + p), n) }
+/// Splits a line into its even and odd elements, as many tiles' as needed and then rounded up to whole registers.
+///
+/// # Safety
+/// The machine has the register. `line` holds twice, `even` and `odd` hold as many elements as that.
+#[inline(always)]
+unsafe fn apart<V: Lanes>(line: &[V::Element], n: usize, even: &mut [V::Element], odd: &mut [V::Element]) {
+    for j in (0..n).step_by(V::LANES) {
+        let to = (&mut even[j..j + V::LANES], &mut odd[j..j + V::LANES]);
+        // SAFETY: the slices hold what is read and written.
+        unsafe {
+            let [a, b] = V::load_pairs(line[OUT * j..OUT * (j + V::LANES)].as_ptr());
+            a.store(to.0.as_mut_ptr());
+            b.store(to.1.as_mut_ptr());
+        }
     }
 }
 
 /// Transforms one channel of the images into what the products take.
 pub(super) struct Gather<'a, T> {
     pub(super) tiles: Tiles,
-    /// The channel's plane of the first image, and the distance to that of the next.
+    /// The channel's plane of the first image and everything behind it, and the distance to that of the next.
     pub(super) planes: &'a [T],
     pub(super) image_pitch: usize,
     pub(super) scratch: &'a mut [T],
-    /// Room for [`PRODUCTS`] times [`Tiles::count`] values.
+    /// Room for [`PRODUCTS`](tile::PRODUCTS) times [`Tiles::count`] values.
     pub(super) to: Products<T>,
 }
 
-impl<T: Real> Kernel for Gather<'_, T> {
-    type Output = ();
-
+impl<T: Real> InLanes<T> for Gather<'_, T> {
     #[inline(always)]
-    fn run(self) {
-        let Tiles { images, grid, size, padding, .. } = self.tiles;
-        let row = self.tiles.row();
-        let (line, rest) = self.scratch.split_at_mut(self.tiles.padded_width());
-        let (between, apart) = rest.split_at_mut(IN * IN * row);
-        let used = images * grid[1];
-        // Every padded row, with column `OUT * j + k` of image `i` at `[k][i * grid + j]`.
-        let lines = grid[0] * OUT + IN - OUT;
-        for h in 0..lines {
-            let apart = &mut apart[h * IN * row..(h + 1) * IN * row];
-            let from = h as isize - padding[0];
+    unsafe fn run<V: Lanes<Element = T>>(self) {
+        let Tiles { images, grid, size, padding, first, .. } = self.tiles;
+        let (row, columns) = (self.tiles.row(), grid[1]);
+        assert!(self.scratch.len() >= self.tiles.gather_scratch(), "too little memory for lines");
+        let (line, lines) = self.scratch.split_at_mut(self.tiles.line());
+        // Every padded row, with column `OUT * j + k` of image `i` at `[k][i * columns + j]`. Registers that reach
+        // beyond an image's tiles are overwritten by the next image, beyond the last image they end between rows.
+        let (width, reads) = (row + LANES, self.tiles.line());
+        let used = images * columns;
+        let count = grid[0] * OUT + IN - OUT;
+        assert!(lines.len() >= count * IN * width && used <= row, "tiles beyond their row");
+        // Of the elements that are read with a line, those that lie outside of it, as offsets of where they are put.
+        let is_outside = |k: usize, j: usize| {
+            !(padding[1]..padding[1] + size[1] as isize).contains(&((OUT * j + k) as isize))
+        };
+        let outside = (0..IN).flat_map(|k| (0..columns).map(move |j| (k, j)));
+        let outside: Vec<usize> =
+            outside.filter(|&(k, j)| is_outside(k, j)).map(|(k, j)| k * width + j).collect();
+        for h in 0..count {
+            let to = &mut lines[h * IN * width..(h + 1) * IN * width];
+            let from = (first * OUT + h) as isize - padding[0];
             if from < 0 || from >= size[0] as isize {
-                apart.fill(T::ZERO);
+                to.fill(T::ZERO);
                 continue;
-            }
-            for k in 0..IN {
-                apart[k * row + used..(k + 1) * row].fill(T::ZERO);
             }
             for i in 0..images {
                 let start = i * self.image_pitch + from as usize * size[1];
-                place(&self.planes[start..start + size[1]], padding[1], line);
-                for k in 0..IN {
-                    let to = &mut apart[k * row + i * grid[1]..][..grid[1]];
-                    for (to, from) in to.iter_mut().zip(line[k..].as_chunks::<OUT>().0) {
-                        *to = from[0];
+                let padded = start as isize - padding[1];
+                let whole = padded >= 0 && padded as usize + reads <= self.planes.len();
+                if !whole {
+                    place(&self.planes[start..start + size[1]], padding[1], line);
+                }
+                // SAFETY: so many elements can be read from `padded` on, as was just seen, and so many has `line`.
+                // All of an image's tiles have room in each of the four rows, and a register behind them: that is
+                // how wide rows are, which was checked.
+                unsafe {
+                    let source =
+                        if whole { self.planes.as_ptr().add(padded as usize) } else { line.as_ptr() };
+                    let to = to.as_mut_ptr().add(i * columns);
+                    for j in (0..columns).step_by(V::LANES) {
+                        let [a, b] = V::load_pairs(source.add(OUT * j));
+                        let [c, d] = V::load_pairs(source.add(OUT * j + OUT));
+                        a.store(to.add(j));
+                        b.store(to.add(width + j));
+                        c.store(to.add(2 * width + j));
+                        d.store(to.add(3 * width + j));
                     }
-                    // The last tile's column may be the last of the line, which is half a chunk.
-                    if k + OUT * (grid[1] - 1) + OUT > line.len() {
-                        to[grid[1] - 1] = line[k + OUT * (grid[1] - 1)];
+                    // In the neighbours' memory, or zero already.
+                    for &at in &outside {
+                        *to.add(at) = T::ZERO;
                     }
                 }
             }
+            if used < row {
+                to.chunks_exact_mut(width).for_each(|to| to[used..row].fill(T::ZERO));
+            }
         }
         for r in 0..grid[0] {
-            let values = |h: usize, k: usize| &apart[((r * OUT + h) * IN + k) * row..][..row];
-            // SAFETY: the tiles of this row are in the products' room, which is this call's.
-            let to = |a: usize| std::array::from_fn(|b| unsafe { self.to.write(a * IN + b, r * row, row) });
-            tile::twice(values, between, to, row, tile::input);
+            for p in (0..row).step_by(V::LANES) {
+                let from = lines[r * OUT * IN * width + p..].as_ptr();
+                // SAFETY: the lines hold four padded rows from there on; the tiles of this row are in the products'
+                // room, which is this call's.
+                unsafe {
+                    let to = self.to.start.add(r * row + p);
+                    tile::twice::<V, tile::Input, IN, IN>(from, width, to, self.to.pitch);
+                }
+            }
         }
     }
 }
@@ -176,41 +209,57 @@ pub(super) struct Scatter<'a, T> {
     pub(super) bias: T,
     pub(super) scratch: &'a mut [T],
     /// Where the channel's plane of the first image begins, and the distance to that of the next. No other call
-    /// writes these planes at the same time.
+    /// writes the tiles' rows of these planes at the same time.
     pub(super) planes: &'a Parts<'a, T>,
     pub(super) first: usize,
     pub(super) image_pitch: usize,
 }
 
-impl<T: Real> Kernel for Scatter<'_, T> {
-    type Output = ();
-
+impl<T: Real> InLanes<T> for Scatter<'_, T> {
     #[inline(always)]
-    fn run(self) {
-        let Tiles { images, grid, out, .. } = self.tiles;
-        let row = self.tiles.row();
-        let (apart, between) = self.scratch.split_at_mut(OUT * OUT * row);
-        let bias = self.bias;
+    unsafe fn run<V: Lanes<Element = T>>(self) {
+        let Tiles { images, grid, out, first, .. } = self.tiles;
+        let (row, columns) = (self.tiles.row(), grid[1]);
+        assert!(self.scratch.len() >= self.tiles.scatter_scratch(), "too little memory for lines");
+        let (line, apart) = self.scratch.split_at_mut(self.tiles.line());
+        let width = row + LANES;
+        // SAFETY: the machine has the register, here and below.
+        let (one, bias) = unsafe { (V::splat(T::ONE), V::splat(self.bias)) };
+        let lines = first * OUT..((first + grid[0]) * OUT).min(out[0]);
         for r in 0..grid[0] {
-            // SAFETY: the tiles of this row are in the products' memory, which nobody writes now.
-            let values = |a: usize, b: usize| unsafe { self.from.read(a * IN + b, r * row, row) };
-            let mut lines = apart.chunks_exact_mut(OUT * row);
-            let to = |_| tile::rows_mut(lines.next().unwrap_or_default(), row);
-            tile::twice(values, between, to, row, tile::output);
+            for p in (0..row).step_by(V::LANES) {
+                let to = apart[p..].as_mut_ptr();
+                // SAFETY: the tiles of this row are in the products' memory, which nobody writes now; there is room for
+                // two rows of pairs.
+                unsafe {
+                    let from = self.from.start.add(r * row + p);
+                    tile::twice::<V, tile::Output, IN, OUT>(from, self.from.pitch, to, width);
+                }
+            }
             for i in 0..images {
                 let start = self.first + i * self.image_pitch;
-                // SAFETY: whoever made the call promised the planes to it alone.
-                let plane = unsafe { self.planes.part(start..start + out[0] * out[1]) };
-                for a in 0..OUT.min(out[0] - r * OUT) {
-                    let to = &mut plane[(r * OUT + a) * out[1]..(r * OUT + a + 1) * out[1]];
-                    let [even, odd] = rows(&apart[a * OUT * row..], row);
-                    let [even, odd] = [even, odd].map(|all: &[T]| &all[i * grid[1]..(i + 1) * grid[1]]);
-                    let (pairs, last) = to.as_chunks_mut::<OUT>();
-                    for ((to, &even), &odd) in pairs.iter_mut().zip(even).zip(odd) {
-                        *to = [even + bias, odd + bias];
-                    }
-                    if let [last] = last {
-                        *last = even[grid[1] - 1] + bias;
+                // SAFETY: whoever made the call promised these rows to it alone.
+                let plane =
+                    unsafe { self.planes.part(start + lines.start * out[1]..start + lines.end * out[1]) };
+                for a in 0..OUT.min(lines.len() - r * OUT) {
+                    let from = &apart[a * OUT * width + i * columns..];
+                    let to = &mut plane[(r * OUT + a) * out[1]..];
+                    for j in (0..columns).step_by(V::LANES) {
+                        let n = (OUT * V::LANES).min(out[1] - OUT * j);
+                        // What lies behind the row is written later, if there is anything.
+                        let whole = to.get_mut(OUT * j..OUT * (j + V::LANES));
+                        let direct = whole.is_some();
+                        let target = whole.unwrap_or(&mut line[..OUT * V::LANES]);
+                        let (even, odd) = (&from[j..j + V::LANES], &from[width + j..width + j + V::LANES]);
+                        // SAFETY: the slices hold what is read and written.
+                        unsafe {
+                            let (even, odd) = (V::load(even.as_ptr()), V::load(odd.as_ptr()));
+                            let pairs = [one.fma(even, bias), one.fma(odd, bias)];
+                            V::store_pairs(pairs, target.as_mut_ptr());
+                        }
+                        if !direct {
+                            to[OUT * j..OUT * j + n].copy_from_slice(&line[..n]);
+                        }
                     }
                 }
             }
@@ -221,48 +270,58 @@ impl<T: Real> Kernel for Scatter<'_, T> {
 /// Transforms one channel of the outputs' gradient into gradients of the products.
 pub(super) struct Spread<'a, T> {
     pub(super) tiles: Tiles,
-    /// The channel's plane of the first image, and the distance to that of the next.
+    /// The channel's plane of the first image and everything behind it, and the distance to that of the next.
     pub(super) planes: &'a [T],
     pub(super) image_pitch: usize,
     pub(super) scratch: &'a mut [T],
     pub(super) to: Products<T>,
 }
 
-impl<T: Real> Kernel for Spread<'_, T> {
-    type Output = ();
-
+impl<T: Real> InLanes<T> for Spread<'_, T> {
     #[inline(always)]
-    fn run(self) {
-        let Tiles { images, grid, out, .. } = self.tiles;
-        let row = self.tiles.row();
-        let (apart, between) = self.scratch.split_at_mut(OUT * OUT * row);
-        // Tiles of no image, and outputs beyond the last: no gradient.
-        apart.fill(T::ZERO);
+    unsafe fn run<V: Lanes<Element = T>>(self) {
+        let Tiles { images, grid, out, first, .. } = self.tiles;
+        let (row, columns) = (self.tiles.row(), grid[1]);
+        assert!(self.scratch.len() >= self.tiles.scatter_scratch(), "too little memory for lines");
+        let (line, lines) = self.scratch.split_at_mut(self.tiles.line());
+        let (width, used, reads) = (row + LANES, images * columns, self.tiles.line());
         for r in 0..grid[0] {
-            for a in 0..OUT {
-                if r * OUT + a >= out[0] {
-                    apart[a * OUT * row..(a + 1) * OUT * row].fill(T::ZERO);
+            for (a, to) in lines.chunks_exact_mut(OUT * width).take(OUT).enumerate() {
+                let h = (first + r) * OUT + a;
+                if h >= out[0] {
+                    to.fill(T::ZERO);
                     continue;
                 }
-                let (evens, odds) = apart[a * OUT * row..(a + 1) * OUT * row].split_at_mut(row);
+                let (even, odd) = to.split_at_mut(width);
                 for i in 0..images {
-                    let start = i * self.image_pitch + (r * OUT + a) * out[1];
-                    let from = &self.planes[start..start + out[1]];
-                    let even = &mut evens[i * grid[1]..(i + 1) * grid[1]];
-                    let odd = &mut odds[i * grid[1]..(i + 1) * grid[1]];
-                    let (pairs, last) = from.as_chunks::<OUT>();
-                    for ((from, even), odd) in pairs.iter().zip(&mut *even).zip(odd) {
-                        [*even, *odd] = *from;
-                    }
-                    if let [last] = last {
-                        even[grid[1] - 1] = *last;
+                    let start = i * self.image_pitch + h * out[1];
+                    let source = match self.planes.get(start..start + reads) {
+                        Some(whole) => whole,
+                        None => {
+                            place(&self.planes[start..start + out[1]], 0, line);
+                            &*line
+                        }
+                    };
+                    let at = i * columns;
+                    // SAFETY: the machine has the register; lines and rows are long enough, which is checked.
+                    unsafe { self::apart::<V>(source, columns, &mut even[at..], &mut odd[at..]) };
+                    if !out[1].is_multiple_of(OUT) {
+                        odd[at + columns - 1] = T::ZERO;
                     }
                 }
+                // Tiles of no image have no gradient.
+                even[used..row].fill(T::ZERO);
+                odd[used..row].fill(T::ZERO);
             }
-            let values = |a: usize, b: usize| &apart[(a * OUT + b) * row..][..row];
-            // SAFETY: the tiles of this row are in the products' room, which is this call's.
-            let to = |a: usize| std::array::from_fn(|b| unsafe { self.to.write(a * IN + b, r * row, row) });
-            tile::twice(values, between, to, row, tile::output_adjoint);
+            for p in (0..row).step_by(V::LANES) {
+                let from = lines[p..].as_ptr();
+                // SAFETY: the lines hold two rows of pairs; the tiles of this row are in the products' room, which is
+                // this call's.
+                unsafe {
+                    let to = self.to.start.add(r * row + p);
+                    tile::twice::<V, tile::OutputAdjoint, OUT, IN>(from, width, to, self.to.pitch);
+                }
+            }
         }
     }
 }

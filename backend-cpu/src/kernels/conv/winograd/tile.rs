@@ -7,9 +7,10 @@
 //!
 //! The gradient of the weight needs the adjoints: what is linear is transposed.
 //!
-//! Each line is a loop over contiguous memory with one output, which the compiler vectorizes at every level.
+//! Everything works on registers that hold one value of as many tiles as they have lanes.
 
-use super::super::super::dense::Real;
+use super::super::super::matmul::registers::Lanes;
+use crate::math::real::Real as _;
 
 /// Outputs of a tile along an axis.
 pub(super) const OUT: usize = 2;
@@ -20,143 +21,176 @@ pub(super) const PRODUCTS: usize = IN * IN;
 /// Taps of the filter along an axis.
 pub(super) const TAPS: usize = 3;
 
+/// # Safety
+/// The machine has the register.
 #[inline(always)]
-fn zip<T: Real>(to: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
-    for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
-        *to = f(a, b);
-    }
+unsafe fn add<V: Lanes>(a: V, b: V) -> V {
+    // SAFETY: promised by the caller.
+    unsafe { V::splat(V::Element::ONE).fma(a, b) }
 }
 
+/// # Safety
+/// The machine has the register.
 #[inline(always)]
-fn zip3<T: Real>(to: &mut [T], [a, b, c]: [&[T]; 3], f: impl Fn(T, T, T) -> T) {
-    for (((to, &a), &b), &c) in to.iter_mut().zip(a).zip(b).zip(c) {
-        *to = f(a, b, c);
-    }
+unsafe fn sub<V: Lanes>(a: V, b: V) -> V {
+    // SAFETY: promised by the caller.
+    unsafe { V::splat(-V::Element::ONE).fma(b, a) }
+}
+
+/// A linear function of the values along an axis of a tile.
+pub(super) trait Transform<const A: usize, const B: usize> {
+    /// Applies it to values of as many tiles as there are lanes.
+    ///
+    /// # Safety
+    /// The machine has the register.
+    unsafe fn apply<V: Lanes>(x: [V; A]) -> [V; B];
 }
 
 /// What the products take of four inputs.
-#[inline(always)]
-pub(super) fn input<T: Real>(d: [&[T]; IN], to: [&mut [T]; IN]) {
-    let [t0, t1, t2, t3] = to;
-    zip(t0, d[0], d[2], |a, b| a - b);
-    zip(t1, d[1], d[2], |a, b| a + b);
-    zip(t2, d[2], d[1], |a, b| a - b);
-    zip(t3, d[1], d[3], |a, b| a - b);
+pub(super) struct Input;
+
+impl Transform<IN, IN> for Input {
+    #[inline(always)]
+    unsafe fn apply<V: Lanes>(d: [V; IN]) -> [V; IN] {
+        // SAFETY: promised by the caller.
+        unsafe { [sub(d[0], d[2]), add(d[1], d[2]), sub(d[2], d[1]), sub(d[1], d[3])] }
+    }
 }
 
 /// What the products take of three taps.
-#[inline(always)]
-pub(super) fn filter<T: Real>(g: [&[T]; TAPS], to: [&mut [T]; IN]) {
-    let [t0, t1, t2, t3] = to;
-    let half = T::of(0.5);
-    t0.copy_from_slice(g[0]);
-    zip3(t1, g, |a, b, c| ((a + c) + b) * half);
-    zip3(t2, g, |a, b, c| ((a + c) - b) * half);
-    t3.copy_from_slice(g[2]);
+pub(super) struct Filter;
+
+impl Transform<TAPS, IN> for Filter {
+    #[inline(always)]
+    unsafe fn apply<V: Lanes>(g: [V; TAPS]) -> [V; IN] {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (half, zero) = (V::splat(V::Element::of(0.5)), V::splat(V::Element::ZERO));
+            let ends = add(g[0], g[2]);
+            [g[0], half.fma(add(ends, g[1]), zero), half.fma(sub(ends, g[1]), zero), g[2]]
+        }
+    }
 }
 
 /// Two outputs of four products.
-#[inline(always)]
-pub(super) fn output<T: Real>(m: [&[T]; IN], to: [&mut [T]; OUT]) {
-    let [t0, t1] = to;
-    zip3(t0, [m[0], m[1], m[2]], |a, b, c| a + (b + c));
-    zip3(t1, [m[1], m[2], m[3]], |a, b, c| (a - b) - c);
-}
+pub(super) struct Output;
 
-/// The adjoint of [`output`].
-#[inline(always)]
-pub(super) fn output_adjoint<T: Real>(y: [&[T]; OUT], to: [&mut [T]; IN]) {
-    let [t0, t1, t2, t3] = to;
-    t0.copy_from_slice(y[0]);
-    zip(t1, y[0], y[1], |a, b| a + b);
-    zip(t2, y[0], y[1], |a, b| a - b);
-    t3.iter_mut().zip(y[1]).for_each(|(t, &y)| *t = -y);
-}
-
-/// The adjoint of [`filter`].
-#[inline(always)]
-pub(super) fn filter_adjoint<T: Real>(u: [&[T]; IN], to: [&mut [T]; TAPS]) {
-    let [t0, t1, t2] = to;
-    let half = T::of(0.5);
-    zip3(t0, [u[0], u[1], u[2]], |a, b, c| a + (b + c) * half);
-    zip(t1, u[1], u[2], |a, b| (a - b) * half);
-    zip3(t2, [u[1], u[2], u[3]], |a, b, c| (a + b) * half + c);
-}
-
-/// Rows of equal length, one after the other.
-#[inline(always)]
-pub(super) fn rows<const N: usize, T>(from: &[T], len: usize) -> [&[T]; N] {
-    std::array::from_fn(|i| &from[i * len..(i + 1) * len])
-}
-
-/// Rows of equal length, one after the other.
-#[inline(always)]
-pub(super) fn rows_mut<const N: usize, T>(from: &mut [T], len: usize) -> [&mut [T]; N] {
-    let mut chunks = from.chunks_exact_mut(len.max(1));
-    std::array::from_fn(|_| chunks.next().unwrap_or_default())
-}
-
-/// Applies a transform along both axes, rows first: from `A x A` rows of `from` to `B x B` rows of `to`, each of
-/// `len` values; `between` has room for `A x B`.
-#[inline(always)]
-pub(super) fn twice<'a, 'b, T: Real, const A: usize, const B: usize>(
-    from: impl Fn(usize, usize) -> &'a [T],
-    between: &mut [T],
-    mut to: impl FnMut(usize) -> [&'b mut [T]; B],
-    len: usize,
-    transform: impl Fn([&[T]; A], [&mut [T]; B]),
-) {
-    // Column j of the tile's values, transformed over its rows, lies at `[j][..]`.
-    for j in 0..A {
-        let between = &mut between[j * B * len..(j + 1) * B * len];
-        transform(std::array::from_fn(|i| from(i, j)), rows_mut(between, len));
+impl Transform<IN, OUT> for Output {
+    #[inline(always)]
+    unsafe fn apply<V: Lanes>(m: [V; IN]) -> [V; OUT] {
+        // SAFETY: promised by the caller.
+        unsafe { [add(m[0], add(m[1], m[2])), sub(sub(m[1], m[2]), m[3])] }
     }
-    for i in 0..B {
-        let row = |j: usize| &between[(j * B + i) * len..(j * B + i + 1) * len];
-        transform(std::array::from_fn(row), to(i));
+}
+
+/// The adjoint of [`Output`].
+pub(super) struct OutputAdjoint;
+
+impl Transform<OUT, IN> for OutputAdjoint {
+    #[inline(always)]
+    unsafe fn apply<V: Lanes>(y: [V; OUT]) -> [V; IN] {
+        // SAFETY: promised by the caller.
+        unsafe { [y[0], add(y[0], y[1]), sub(y[0], y[1]), sub(V::splat(V::Element::ZERO), y[1])] }
+    }
+}
+
+/// The adjoint of [`Filter`].
+pub(super) struct FilterAdjoint;
+
+impl Transform<IN, TAPS> for FilterAdjoint {
+    #[inline(always)]
+    unsafe fn apply<V: Lanes>(u: [V; IN]) -> [V; TAPS] {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (half, zero) = (V::splat(V::Element::of(0.5)), V::splat(V::Element::ZERO));
+            let (sum, difference) = (add(u[1], u[2]), sub(u[1], u[2]));
+            [half.fma(sum, u[0]), half.fma(difference, zero), half.fma(sum, u[3])]
+        }
+    }
+}
+
+/// Applies a transform along both axes, rows first, to as many tiles as there are lanes: from `A x A` values that lie
+/// `step` elements apart, row by row, to `B x B` values.
+///
+/// (Without closures: what is not inlined is compiled without the register's features.)
+///
+/// # Safety
+/// The machine has the register, and can read and write one at each of these places.
+#[inline(always)]
+pub(super) unsafe fn twice<V: Lanes, F: Transform<A, B>, const A: usize, const B: usize>(
+    from: *const V::Element,
+    step: usize,
+    to: *mut V::Element,
+    to_step: usize,
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let zero = V::splat(V::Element::ZERO);
+        // Column j of the tile's values, transformed over its rows.
+        let mut columns = [[zero; B]; A];
+        for (j, column) in columns.iter_mut().enumerate() {
+            let mut values = [zero; A];
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = V::load(from.add((i * A + j) * step));
+            }
+            *column = F::apply(values);
+        }
+        for i in 0..B {
+            let mut values = [zero; A];
+            for (value, column) in values.iter_mut().zip(&columns) {
+                *value = column[i];
+            }
+            for (j, value) in F::apply(values).into_iter().enumerate() {
+                value.store(to.add((i * B + j) * to_step));
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::matmul::registers::PLAIN;
 
-    fn all<const A: usize, const B: usize>(
-        from: &[f64],
-        len: usize,
-        transform: impl Fn([&[f64]; A], [&mut [f64]; B]),
-    ) -> Vec<f64> {
-        let mut to = vec![0.0; B * B * len];
-        let mut between = vec![0.0; A * B * len];
-        let mut each = to.chunks_exact_mut(B * len);
-        let from = |i: usize, j: usize| &from[(i * A + j) * len..(i * A + j + 1) * len];
-        twice(from, &mut between, |_| rows_mut(each.next().unwrap(), len), len, transform);
+    const N: usize = PLAIN;
+
+    fn all<F: Transform<A, B>, const A: usize, const B: usize>(from: &[[f64; N]]) -> Vec<[f64; N]> {
+        assert_eq!(from.len(), A * A);
+        let mut to = vec![[0.0; N]; B * B];
+        // SAFETY: every machine has arrays; there are so many values, each followed by the next.
+        unsafe {
+            let (from, to) = (from.as_ptr().cast(), to.as_mut_ptr().cast());
+            twice::<[f64; N], F, A, B>(from, N, to, N);
+        }
         to
     }
 
     /// Tiles by their definition, and by the transforms.
     #[test]
     fn a_tile_is_the_correlation_and_its_adjoint_is_the_gradient_of_the_filter() {
-        const N: usize = 5;
-        let values = |n: usize| (0..n * N).map(|i| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0).collect();
-        let (d, g): (Vec<f64>, Vec<f64>) = (values(16), values(9));
-        let (v, u) = (all(&d, N, input), all(&g, N, filter));
-        let products: Vec<f64> = v.iter().zip(&u).map(|(v, u)| v * u).collect();
-        let y = all(&products, N, output);
+        let values = |n: usize| -> Vec<[f64; N]> {
+            let value = |i: usize| ((i * 7919 + 13) % 101) as f64 / 50.0 - 1.0;
+            (0..n).map(|k| std::array::from_fn(|l| value(k * N + l))).collect()
+        };
+        let product = |a: &[[f64; N]], b: &[[f64; N]]| -> Vec<[f64; N]> {
+            a.iter().zip(b).map(|(a, b)| std::array::from_fn(|l| a[l] * b[l])).collect()
+        };
+        let (d, g) = (values(16), values(9));
+        let (v, u) = (all::<Input, IN, IN>(&d), all::<Filter, TAPS, IN>(&g));
+        let y = all::<Output, IN, OUT>(&product(&v, &u));
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-13, "{a} instead of {b}");
-        let input_at = |t: usize, o: usize, l: usize| d[((t / 3 + o / 2) * IN + t % 3 + o % 2) * N + l];
+        let input_at = |t: usize, o: usize, l: usize| d[(t / 3 + o / 2) * IN + t % 3 + o % 2][l];
         for l in 0..N {
-            for o in 0..4 {
-                close(y[o * N + l], (0..9).map(|t| input_at(t, o, l) * g[t * N + l]).sum());
+            for (o, y) in y.iter().enumerate() {
+                close(y[l], (0..9).map(|t| input_at(t, o, l) * g[t][l]).sum());
             }
         }
         // With y as the gradient of the outputs, the gradient of each tap is a sum over outputs.
-        let m = all(&y, N, output_adjoint);
-        let products: Vec<f64> = v.iter().zip(&m).map(|(v, m)| v * m).collect();
-        let gg = all(&products, N, filter_adjoint);
+        let m = all::<OutputAdjoint, OUT, IN>(&y);
+        let gg = all::<FilterAdjoint, IN, TAPS>(&product(&v, &m));
         for l in 0..N {
-            for t in 0..9 {
-                close(gg[t * N + l], (0..4).map(|o| input_at(t, o, l) * y[o * N + l]).sum());
+            for (t, gg) in gg.iter().enumerate() {
+                close(gg[l], (0..4).map(|o| input_at(t, o, l) * y[o][l]).sum());
             }
         }
     }

@@ -1,12 +1,16 @@
 //! Pooling over windows and its gradient, plane by plane.
 //!
-//! An output row is built tap by tap: for each element of the window, the whole row of inputs it meets.
+//! An output row is built tap by tap: for each element of the window, the whole row of inputs it meets ([`max`]: in
+//! registers).
+
+mod max;
 
 use std::ops::Range;
 
 use gradus_tensor_core::op::{Pool, PoolKind};
 use gradus_tensor_core::{Error, Meta, Result, View};
 
+use self::max::{Maxima, Plan};
 use super::dense::{Dense, Output, Parts, Real, finished, tasks, with_real};
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
@@ -121,11 +125,17 @@ pub(crate) fn pool(cpu: &Cpu, op: &Pool, x: &View<'_, CpuBuffer>, out: &[Meta]) 
             PoolKind::Max => {
                 let mut indices = cpu.alloc(&out[1])?;
                 let index_parts = Parts::new(indices.slice_mut::<i64>());
+                let (plan, narrow) = (Plan::new(&windows), i32::try_from(area).is_ok());
                 cpu.for_blocks(planes, 1, windows.cost(), |p, _| {
                     let range = p * out_area..(p + 1) * out_area;
                     // SAFETY: planes are disjoint.
                     let (y, index) = unsafe { (parts.part(range.clone()), index_parts.part(range)) };
-                    max_plane(&windows, &x[p * area..(p + 1) * area], y, index);
+                    let (plan, x) = (&plan, &x[p * area..(p + 1) * area]);
+                    if narrow {
+                        cpu.level().run(Maxima { plan, x, y, index, none: NOWHERE as i32 });
+                    } else {
+                        cpu.level().run(Maxima { plan, x, y, index, none: NOWHERE });
+                    }
                 });
                 finished([y.finish(cpu)?, indices])
             }
@@ -140,23 +150,6 @@ pub(crate) fn pool(cpu: &Cpu, op: &Pool, x: &View<'_, CpuBuffer>, out: &[Meta]) 
             }
         }
     })
-}
-
-fn max_plane<T: Real>(windows: &Windows, x: &[T], y: &mut [T], index: &mut [i64]) {
-    let (width, stride) = (windows.out[2], windows.stride[2]);
-    y.fill(T::NEG_INFINITY);
-    index.fill(NOWHERE);
-    windows.for_runs(|row, range, start| {
-        let range = row * width + range.start..row * width + range.end;
-        let from = x[start..].iter().step_by(stride);
-        for (k, ((y, index), &x)) in y[range.clone()].iter_mut().zip(&mut index[range]).zip(from).enumerate()
-        {
-            // The first of equals stays; so does the first NaN.
-            let wins = (x > *y) | (x.is_nan() & !y.is_nan()) | (*index == NOWHERE);
-            *y = if wins { x } else { *y };
-            *index = if wins { (start + k * stride) as i64 } else { *index };
-        }
-    });
 }
 
 fn average_plane<T: Real>(windows: &Windows, x: &[T], shares: &[T], y: &mut [T]) {

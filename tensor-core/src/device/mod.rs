@@ -1,15 +1,18 @@
 //! Devices: backends with their type erased, and the one path every op takes.
 
-use std::any::Any;
+mod erased;
+
 use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::storage::{Erased, Storage, Storages};
+use self::erased::ErasedBackend;
+pub(crate) use self::erased::Target;
+use crate::storage::{Storage, Storages};
 use crate::{
-    Backend, Buffers, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Metas, Op,
-    Outcome, Result, Tensor, View, ViewMut,
+    Backend, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Metas, Op, Outcome,
+    Result, Tensor, View,
 };
 
 /// The outputs of one op; almost always one.
@@ -18,158 +21,6 @@ pub type Tensors = SmallVec<[Tensor; 1]>;
 /// A place where tensors live and ops run: any [`Backend`], without its type. Cloning is cheap.
 #[derive(Clone)]
 pub struct Device(Arc<dyn ErasedBackend>);
-
-/// [`Backend`] without its buffer type; implemented for every backend and for nothing else.
-trait ErasedBackend: fmt::Debug + Send + Sync {
-    fn name(&self) -> String;
-    fn upload(&self, host: &HostArray) -> Result<Erased>;
-    fn download(&self, from: &Tensor) -> Result<HostArray>;
-    fn execute<'a>(
-        &self,
-        op: &Op,
-        inputs: &[View<'a, Storage>],
-        out: &[Meta],
-        made: &mut Buffers<Erased>,
-    ) -> Result<Outcome<()>>;
-    fn execute_in_place(
-        &self,
-        op: &InPlaceOp,
-        targets: &mut [Target<'_>],
-        inputs: &[&Tensor],
-    ) -> Result<Outcome<()>>;
-    fn synchronize(&self) -> Result<()>;
-    fn memory(&self) -> MemoryStats;
-    fn equals(&self, other: &dyn ErasedBackend) -> bool;
-    fn inner(&self) -> Option<&Device>;
-    fn adopt(&self, storage: Storage) -> Result<Erased>;
-    fn release(&self, tensor: &Tensor) -> Result<Tensor>;
-    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes>;
-    fn accelerates(&self, dtype: DType) -> bool;
-    fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>>;
-    fn as_any(&self) -> &dyn Any;
-}
-
-/// A target of an in-place op: a buffer that nobody else holds, and where in it to write.
-pub(crate) struct Target<'a> {
-    pub(crate) buffer: &'a mut Erased,
-    pub(crate) layout: Layout,
-    pub(crate) dtype: DType,
-}
-
-impl<'a> Target<'a> {
-    pub(crate) fn new(storage: &'a mut Storage, layout: Layout) -> Self {
-        Target { dtype: storage.dtype, buffer: &mut storage.buffer, layout }
-    }
-}
-
-fn view<B: Backend>(tensor: &Tensor) -> Result<View<'_, B::Buffer>> {
-    let Some(buffer) = tensor.storage.buffer() else { return Err(foreign()) };
-    Ok(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype })
-}
-
-#[cold]
-fn foreign() -> Error {
-    Error::argument("execute", "a buffer of another backend reached this one")
-}
-
-impl<B: Backend> ErasedBackend for B {
-    fn name(&self) -> String {
-        Backend::name(self)
-    }
-
-    fn upload(&self, host: &HostArray) -> Result<Erased> {
-        Ok(Arc::new(Backend::upload(self, host)?))
-    }
-
-    fn download(&self, from: &Tensor) -> Result<HostArray> {
-        Backend::download(self, view::<B>(from)?)
-    }
-
-    fn execute<'a>(
-        &self,
-        op: &Op,
-        inputs: &[View<'a, Storage>],
-        out: &[Meta],
-        made: &mut Buffers<Erased>,
-    ) -> Result<Outcome<()>> {
-        if !inputs.iter().all(|v| v.buffer.buffer.is::<B::Buffer>()) {
-            return Err(foreign());
-        }
-        let typed = |v: &View<'a, Storage>| {
-            v.buffer.buffer().map(|buffer| View { buffer, layout: v.layout, dtype: v.dtype })
-        };
-        let done = with_each(inputs, typed, |views| Backend::execute(self, op, views, out))?;
-        let Outcome::Done(mut buffers) = done else { return Ok(Outcome::Unsupported) };
-        // Buffers may be large values: one is moved once, into its allocation.
-        if buffers.len() == 1 {
-            made.extend(buffers.pop().map(|buffer| Arc::new(buffer) as Erased));
-        } else {
-            made.extend(buffers.into_iter().map(|buffer| Arc::new(buffer) as Erased));
-        }
-        Ok(Outcome::Done(()))
-    }
-
-    fn execute_in_place(
-        &self,
-        op: &InPlaceOp,
-        targets: &mut [Target<'_>],
-        inputs: &[&Tensor],
-    ) -> Result<Outcome<()>> {
-        let mut views = SmallVec::<[ViewMut<'_, B::Buffer>; 4]>::new();
-        for target in targets {
-            let buffer = Arc::get_mut(target.buffer)
-                .ok_or_else(|| Error::argument(op.name(), "the target's buffer is shared"))?
-                .downcast_mut()
-                .ok_or_else(foreign)?;
-            views.push(ViewMut { buffer, layout: &target.layout, dtype: target.dtype });
-        }
-        let mut sources = SmallVec::<[View<'_, B::Buffer>; 2]>::new();
-        for tensor in inputs {
-            sources.push(view::<B>(tensor)?);
-        }
-        Backend::execute_in_place(self, op, &mut views, &sources)
-    }
-
-    fn synchronize(&self) -> Result<()> {
-        Backend::synchronize(self)
-    }
-
-    fn memory(&self) -> MemoryStats {
-        Backend::memory(self)
-    }
-
-    fn equals(&self, other: &dyn ErasedBackend) -> bool {
-        other.as_any().downcast_ref::<B>().is_some_and(|other| Backend::equals(self, other))
-    }
-
-    fn inner(&self) -> Option<&Device> {
-        Backend::inner(self)
-    }
-
-    fn adopt(&self, storage: Storage) -> Result<Erased> {
-        Ok(Arc::new(Backend::adopt(self, storage)?))
-    }
-
-    fn release(&self, tensor: &Tensor) -> Result<Tensor> {
-        Backend::release(self, view::<B>(tensor)?)
-    }
-
-    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes> {
-        Backend::operand_dtypes(self, op, inputs)
-    }
-
-    fn accelerates(&self, dtype: DType) -> bool {
-        Backend::accelerates(self, dtype)
-    }
-
-    fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>> {
-        Backend::transfer(self, view::<B>(tensor)?, to)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
 
 impl Device {
     /// A device that runs ops on this backend.
@@ -249,7 +100,8 @@ impl Device {
     pub(crate) fn execute_first(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
         self.in_wanted_dtypes(op, inputs, |inputs| {
             let outputs = infer(op, inputs)?;
-            match (self.execute_inferred(op, inputs, &outputs)?.into_iter().next(), outputs.first()) {
+            let storages = self.execute_inferred(op, inputs, &outputs)?;
+            match (first(storages), outputs.first()) {
                 (Some(storage), Some(meta)) => Ok(Tensor { storage, layout: Layout::contiguous(meta.shape) }),
                 _ => Err(Error::argument(op.name(), "the op has no output")),
             }
@@ -264,7 +116,7 @@ impl Device {
         inputs: &[&Tensor],
         then: impl FnOnce(&[&Tensor]) -> Result<R>,
     ) -> Result<R> {
-        match with_each(inputs, |t| Some(t.dtype()), |dtypes| self.operand_dtypes(op, dtypes)) {
+        match with_each(inputs, |t| t.dtype(), |dtypes| self.operand_dtypes(op, dtypes)) {
             None => then(inputs),
             Some(wanted) => {
                 let cast = self.cast_operands(op, inputs, &wanted)?;
@@ -279,11 +131,7 @@ impl Device {
             if tensor.dtype() == *dtype {
                 return Ok((*tensor).clone());
             }
-            let here = self.lift(tensor)?.ok_or_else(|| Error::Device {
-                op: op.name(),
-                left: self.name(),
-                right: tensor.device().name(),
-            })?;
+            let here = self.lift(tensor)?.ok_or_else(|| self.meets_not(op, tensor))?;
             self.cast_view(&here, *dtype)
         };
         inputs.iter().zip(wanted).map(cast).collect()
@@ -302,24 +150,19 @@ impl Device {
 
     fn execute_inferred(&self, op: &Op, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Storages> {
         if inputs.iter().all(|t| t.storage.device.is(self)) {
-            return with_each(inputs, |t| Some(t.view()), |views| self.execute_views(op, views, outputs));
+            return with_each(inputs, |t| t.view(), |views| self.execute_views(op, views, outputs));
         }
-        let mut lifted = SmallVec::<[Option<Storage>; 4]>::new();
-        for tensor in inputs {
-            lifted.push(match tensor.storage.device.is(self) {
-                true => None,
-                false => Some(self.lift_storage(&tensor.storage)?.ok_or_else(|| Error::Device {
-                    op: op.name(),
-                    left: self.name(),
-                    right: tensor.device().name(),
-                })?),
-            });
+        match self.0.execute_adopting(self, op, inputs, outputs)? {
+            Outcome::Done(storages) => Ok(storages),
+            Outcome::Unsupported => {
+                self.decompose(op, inputs.iter().map(|t| (*t).clone()).collect(), outputs)
+            }
         }
-        let mut views = SmallVec::<[View<'_, Storage>; 4]>::new();
-        for (lifted, tensor) in lifted.iter().zip(inputs) {
-            views.push(lifted.as_ref().unwrap_or(&tensor.storage).view(&tensor.layout));
-        }
-        self.execute_views(op, &views, outputs)
+    }
+
+    #[cold]
+    fn meets_not(&self, op: &Op, tensor: &Tensor) -> Error {
+        Error::Device { op: op.name(), left: self.name(), right: tensor.device().name() }
     }
 
     /// Whether both are handles of one backend value.
@@ -341,33 +184,17 @@ impl Device {
                 return Err(Error::Device { op: op.name(), left, right });
             }
         }
-        let mut buffers = Buffers::new();
-        match self.0.execute(op, inputs, outputs, &mut buffers)? {
-            Outcome::Done(()) if buffers.len() == outputs.len() => {
-                let storage = |buffer: Erased, meta: &Meta| {
-                    let (len, dtype) = (meta.shape.numel(), meta.dtype);
-                    Storage { buffer, len, dtype, device: self.clone() }
-                };
-                if let [meta] = outputs
-                    && let Some(buffer) = buffers.pop()
-                {
-                    return Ok(Storages::from_buf([storage(buffer, meta)]));
-                }
-                Ok(buffers.into_iter().zip(outputs).map(|(buffer, meta)| storage(buffer, meta)).collect())
+        match self.0.execute(self, op, inputs, outputs)? {
+            Outcome::Done(storages) => Ok(storages),
+            Outcome::Unsupported => {
+                let tensor = |v: &View<'_, Storage>| Tensor { storage: v.buffer.clone(), layout: *v.layout };
+                self.decompose(op, inputs.iter().map(tensor).collect(), outputs)
             }
-            Outcome::Done(()) => Err(Error::shape(
-                op.name(),
-                &inputs.iter().map(View::meta).collect::<Vec<_>>(),
-                format!("{} returned {} outputs instead of {}", self.name(), buffers.len(), outputs.len()),
-            )),
-            Outcome::Unsupported => self.decompose(op, inputs, outputs),
         }
     }
 
     #[inline(never)]
-    fn decompose(&self, op: &Op, inputs: &[View<'_, Storage>], outputs: &[Meta]) -> Result<Storages> {
-        let inputs: SmallVec<[Tensor; 4]> =
-            inputs.iter().map(|v| Tensor { storage: v.buffer.clone(), layout: *v.layout }).collect();
+    fn decompose(&self, op: &Op, inputs: SmallVec<[Tensor; 4]>, outputs: &[Meta]) -> Result<Storages> {
         let metas = || inputs.iter().map(Tensor::meta).collect::<Vec<_>>();
         let made = op.decompose(&inputs).ok_or_else(|| Error::Unsupported {
             op: op.name(),
@@ -397,21 +224,23 @@ impl Device {
     }
 
     pub(crate) fn lift_storage(&self, storage: &Storage) -> Result<Option<Storage>> {
-        let inside = match self.inner() {
-            // The commonest case first: a plain operand meets a tracked one.
-            Some(inner) if inner.is(&storage.device) => storage.clone(),
-            _ if *self == storage.device => {
-                return Ok(Some(Storage { device: self.clone(), ..storage.clone() }));
-            }
-            Some(inner) => match inner.lift_storage(storage)? {
-                Some(inside) => inside,
-                None => return Ok(None),
-            },
-            None => return Ok(None),
-        };
+        if *self == storage.device {
+            return Ok(Some(Storage { device: self.clone(), ..storage.clone() }));
+        }
+        let Some(inside) = self.inside(storage)? else { return Ok(None) };
         let (len, dtype) = (inside.len, inside.dtype);
         let buffer = self.0.adopt(inside)?;
         Ok(Some(Storage { buffer, len, dtype, device: self.clone() }))
+    }
+
+    /// The storage on the device that this one is built around, if it lives there or further inside.
+    fn inside(&self, storage: &Storage) -> Result<Option<Storage>> {
+        match self.inner() {
+            // The commonest case first: a plain operand meets a tracked one.
+            Some(inner) if inner.is(&storage.device) => Ok(Some(storage.clone())),
+            Some(inner) => inner.lift_storage(storage),
+            None => Ok(None),
+        }
     }
 
     /// The device on which tensors of both can meet: the same, or the one that is built around the other.
@@ -494,26 +323,29 @@ impl Op {
     }
 }
 
-/// Calls a function with a value made of each item, leaving out those that make none. Ops have one or two operands
-/// most of the time, and then the values are an array: growing a vector would cost more than they do.
+/// Calls a function with a value made of each item. Ops have one or two operands most of the time, and then the
+/// values are an array: growing a vector would cost more than they do.
 #[inline(always)]
-fn with_each<T, U, R>(items: &[T], make: impl Fn(&T) -> Option<U>, then: impl FnOnce(&[U]) -> R) -> R {
+fn with_each<T, U, R>(items: &[T], make: impl Fn(&T) -> U, then: impl FnOnce(&[U]) -> R) -> R {
     match items {
-        [a] => match make(a) {
-            Some(a) => then(&[a]),
-            None => then(&[]),
-        },
-        [a, b] => match (make(a), make(b)) {
-            (Some(a), Some(b)) => then(&[a, b]),
-            (a, b) => then(&a.into_iter().chain(b).collect::<SmallVec<[U; 2]>>()),
-        },
-        items => then(&items.iter().filter_map(make).collect::<SmallVec<[U; 4]>>()),
+        [a] => then(&[make(a)]),
+        [a, b] => then(&[make(a), make(b)]),
+        items => then(&items.iter().map(make).collect::<SmallVec<[U; 4]>>()),
     }
+}
+
+/// The first storage. (Almost always the only one, and then nothing is iterated over.)
+#[inline]
+fn first(mut storages: Storages) -> Option<Storage> {
+    if storages.len() > 1 {
+        storages.truncate(1);
+    }
+    storages.pop()
 }
 
 /// What the outputs look like.
 fn infer(op: &Op, inputs: &[&Tensor]) -> Result<Metas> {
-    let outputs = with_each(inputs, |t| Some(t.meta()), |metas| op.infer(metas))?;
+    let outputs = with_each(inputs, |t| t.meta(), |metas| op.infer(metas))?;
     for output in &outputs {
         // Expanded operands can promise more than memory can address.
         output.shape.check()?;

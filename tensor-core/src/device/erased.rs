@@ -1,0 +1,231 @@
+//! Backends with their type erased.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Device;
+use crate::storage::{Erased, Storage, Storages};
+use crate::{
+    Backend, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
+    Tensor, View, ViewMut,
+};
+
+/// [`Backend`] without its buffer type; implemented for every backend and for nothing else.
+pub(super) trait ErasedBackend: fmt::Debug + Send + Sync {
+    fn name(&self) -> String;
+    fn upload(&self, host: &HostArray) -> Result<Erased>;
+    fn download(&self, from: &Tensor) -> Result<HostArray>;
+    /// Operands are all here. The storages are `here`, the device of this backend.
+    fn execute(
+        &self,
+        here: &Device,
+        op: &Op,
+        inputs: &[View<'_, Storage>],
+        out: &[Meta],
+    ) -> Result<Outcome<Storages>>;
+    /// The same, where some operands are on devices that this one is built around.
+    fn execute_adopting(
+        &self,
+        here: &Device,
+        op: &Op,
+        inputs: &[&Tensor],
+        out: &[Meta],
+    ) -> Result<Outcome<Storages>>;
+    fn execute_in_place(
+        &self,
+        op: &InPlaceOp,
+        targets: &mut [Target<'_>],
+        inputs: &[&Tensor],
+    ) -> Result<Outcome<()>>;
+    fn synchronize(&self) -> Result<()>;
+    fn memory(&self) -> MemoryStats;
+    fn equals(&self, other: &dyn ErasedBackend) -> bool;
+    fn inner(&self) -> Option<&Device>;
+    fn adopt(&self, storage: Storage) -> Result<Erased>;
+    fn release(&self, tensor: &Tensor) -> Result<Tensor>;
+    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes>;
+    fn accelerates(&self, dtype: DType) -> bool;
+    fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>>;
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A target of an in-place op: a buffer that nobody else holds, and where in it to write.
+pub(crate) struct Target<'a> {
+    pub(crate) buffer: &'a mut Erased,
+    pub(crate) layout: Layout,
+    pub(crate) dtype: DType,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(storage: &'a mut Storage, layout: Layout) -> Self {
+        Target { dtype: storage.dtype, buffer: &mut storage.buffer, layout }
+    }
+}
+
+fn view<B: Backend>(tensor: &Tensor) -> Result<View<'_, B::Buffer>> {
+    let Some(buffer) = tensor.storage.buffer() else { return Err(foreign()) };
+    Ok(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype })
+}
+
+#[cold]
+fn foreign() -> Error {
+    Error::argument("execute", "a buffer of another backend reached this one")
+}
+
+type Operands<'a, B> = SmallVec<[View<'a, <B as Backend>::Buffer>; 4]>;
+
+/// Runs an op on typed operands and erases what it makes.
+#[inline]
+fn run<B: Backend>(
+    backend: &B,
+    here: &Device,
+    op: &Op,
+    views: &[View<'_, B::Buffer>],
+    out: &[Meta],
+) -> Result<Outcome<Storages>> {
+    let Outcome::Done(mut buffers) = Backend::execute(backend, op, views, out)? else {
+        return Ok(Outcome::Unsupported);
+    };
+    let storage = |buffer: B::Buffer, meta: &Meta| {
+        let (len, dtype) = (meta.shape.numel(), meta.dtype);
+        Storage { buffer: Arc::new(buffer), len, dtype, device: here.clone() }
+    };
+    if buffers.len() != out.len() {
+        return Err(Error::shape(
+            op.name(),
+            &views.iter().map(View::meta).collect::<Vec<_>>(),
+            format!("{} returned {} outputs instead of {}", here.name(), buffers.len(), out.len()),
+        ));
+    }
+    // Buffers may be large values: one is moved once, into its allocation.
+    if let [meta] = out
+        && let Some(buffer) = buffers.pop()
+    {
+        return Ok(Outcome::Done(Storages::from_buf([storage(buffer, meta)])));
+    }
+    Ok(Outcome::Done(buffers.into_iter().zip(out).map(|(buffer, meta)| storage(buffer, meta)).collect()))
+}
+
+impl<B: Backend> ErasedBackend for B {
+    fn name(&self) -> String {
+        Backend::name(self)
+    }
+
+    fn upload(&self, host: &HostArray) -> Result<Erased> {
+        Ok(Arc::new(Backend::upload(self, host)?))
+    }
+
+    fn download(&self, from: &Tensor) -> Result<HostArray> {
+        Backend::download(self, view::<B>(from)?)
+    }
+
+    fn execute(
+        &self,
+        here: &Device,
+        op: &Op,
+        inputs: &[View<'_, Storage>],
+        out: &[Meta],
+    ) -> Result<Outcome<Storages>> {
+        let mut views = Operands::<B>::new();
+        for view in inputs {
+            let buffer = view.buffer.buffer().ok_or_else(foreign)?;
+            views.push(View { buffer, layout: view.layout, dtype: view.dtype });
+        }
+        run(self, here, op, &views, out)
+    }
+
+    fn execute_adopting(
+        &self,
+        here: &Device,
+        op: &Op,
+        inputs: &[&Tensor],
+        out: &[Meta],
+    ) -> Result<Outcome<Storages>> {
+        // Adopted for this op only: on the stack, without an allocation.
+        let mut adopted = SmallVec::<[Option<B::Buffer>; 4]>::new();
+        for tensor in inputs {
+            let from = &tensor.storage;
+            adopted.push(
+                if from.device.is(here) || (from.buffer.is::<B::Buffer>() && from.device == *here) {
+                    None
+                } else {
+                    let inside = here.inside(from)?.ok_or_else(|| here.meets_not(op, tensor))?;
+                    Some(Backend::adopt(self, inside)?)
+                },
+            );
+        }
+        let mut views = Operands::<B>::new();
+        for (adopted, tensor) in adopted.iter().zip(inputs) {
+            let buffer = match adopted {
+                Some(buffer) => buffer,
+                None => tensor.storage.buffer().ok_or_else(foreign)?,
+            };
+            views.push(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype });
+        }
+        run(self, here, op, &views, out)
+    }
+
+    fn execute_in_place(
+        &self,
+        op: &InPlaceOp,
+        targets: &mut [Target<'_>],
+        inputs: &[&Tensor],
+    ) -> Result<Outcome<()>> {
+        let mut views = SmallVec::<[ViewMut<'_, B::Buffer>; 4]>::new();
+        for target in targets {
+            let buffer = Arc::get_mut(target.buffer)
+                .ok_or_else(|| Error::argument(op.name(), "the target's buffer is shared"))?
+                .downcast_mut()
+                .ok_or_else(foreign)?;
+            views.push(ViewMut { buffer, layout: &target.layout, dtype: target.dtype });
+        }
+        let mut sources = SmallVec::<[View<'_, B::Buffer>; 2]>::new();
+        for tensor in inputs {
+            sources.push(view::<B>(tensor)?);
+        }
+        Backend::execute_in_place(self, op, &mut views, &sources)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Backend::synchronize(self)
+    }
+
+    fn memory(&self) -> MemoryStats {
+        Backend::memory(self)
+    }
+
+    fn equals(&self, other: &dyn ErasedBackend) -> bool {
+        other.as_any().downcast_ref::<B>().is_some_and(|other| Backend::equals(self, other))
+    }
+
+    fn inner(&self) -> Option<&Device> {
+        Backend::inner(self)
+    }
+
+    fn adopt(&self, storage: Storage) -> Result<Erased> {
+        Ok(Arc::new(Backend::adopt(self, storage)?))
+    }
+
+    fn release(&self, tensor: &Tensor) -> Result<Tensor> {
+        Backend::release(self, view::<B>(tensor)?)
+    }
+
+    fn operand_dtypes(&self, op: &Op, inputs: &[DType]) -> Option<DTypes> {
+        Backend::operand_dtypes(self, op, inputs)
+    }
+
+    fn accelerates(&self, dtype: DType) -> bool {
+        Backend::accelerates(self, dtype)
+    }
+
+    fn transfer(&self, tensor: &Tensor, to: &Device) -> Result<Option<Tensor>> {
+        Backend::transfer(self, view::<B>(tensor)?, to)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
