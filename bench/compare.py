@@ -19,7 +19,7 @@ def run(command):
     lines = [json.loads(l) for l in out.stdout.splitlines() if l.startswith("{")]
     if not lines:
         sys.exit(f"{' '.join(command)} printed no result:\n{out.stderr[-2000:]}")
-    return {l["case"]: l for l in lines}
+    return {l["case"]: l for l in lines if "case" in l}
 
 
 def picture(ratios, path):

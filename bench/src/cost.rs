@@ -72,8 +72,10 @@ impl Decorator for Costs {
     fn execute(&self, inner: &Device, op: &Op, inputs: &[&Tensor]) -> Result<Tensors> {
         let metas: Vec<Meta> = inputs.iter().map(|x| x.meta()).collect();
         let cost = op.cost(&metas);
-        let size = match metas.first() {
-            Some(meta) if is_product(op) => meta.dtype.size(),
+        let size = match &metas[..] {
+            // Its input becomes integers when it comes.
+            [_, weight, ..] if matches!(op, Op::LinearDynamic) => weight.dtype.size(),
+            [first, ..] if is_product(op) => first.dtype.size(),
             _ => 4,
         };
         self.add(|work| {
