@@ -97,7 +97,8 @@ pub(crate) unsafe fn walk<const N: usize>(
 ) {
     if operands.iter().all(|o| o.layout.is_contiguous()) {
         let n = operands[0].layout.numel();
-        let streamed = operands[0].access == Access::Write && stream::pays(cpu.level(), n * operands[0].size);
+        let streamed =
+            operands[0].access == Access::Write && stream::pays(cpu.level(), n * operands[0].size, cost);
         cpu.for_chunks(n, cost, |range| {
             let start = |o: &Operand, first: usize| {
                 // SAFETY: element `first` of a contiguous layout lies in its buffer.

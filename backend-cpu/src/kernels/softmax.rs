@@ -10,7 +10,7 @@ use super::dense::{Dense, Output, Parts, Real, with_real};
 use super::real::{map_sum, max, reduce, sum, sum2};
 use crate::execute::{Done, done};
 use crate::level::Kernel;
-use crate::{Cpu, CpuBuffer, stream};
+use crate::{Cpu, CpuBuffer};
 
 /// What an element of a row costs, as `Cpu::for_chunks` counts it.
 const COST: usize = 8;
@@ -24,14 +24,11 @@ pub(crate) fn softmax(cpu: &Cpu, op: &Softmax, x: &View<'_, CpuBuffer>, out: &Me
         let x = Dense::<T>::new(cpu, x)?;
         let parts = Parts::new(y.slice());
         let log = op.log;
-        let streamed = stream::pays_for_rows(cpu.level(), size_of_val(&x[..]), out.shape[op.axis]);
         lines(cpu, out, op.axis, |run| match run {
             Lines::Rows { at, rows, n } => {
                 // SAFETY: rows are disjoint.
                 let y = unsafe { parts.part(at..at + rows * n) };
-                let x = &x[at..at + rows * n];
-                // SAFETY: streaming pays.
-                unsafe { stream::rows(streamed, x, y, n, |x, y| cpu.level().run(Rows { x, y, n, log })) };
+                cpu.level().run(Rows { x: &x[at..at + rows * n], y, n, log });
             }
             Lines::Strip { at, width, n, pitch } => {
                 let x = &x[at..at + (n - 1) * pitch + width];

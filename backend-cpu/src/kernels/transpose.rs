@@ -54,7 +54,7 @@ impl Transposed {
     pub(crate) unsafe fn copy(self, cpu: &Cpu, from: SendPtr<u8>, to: SendPtr<u8>, size: usize) {
         let Self { offset, batch, batch_stride, rows, cols, ld } = self;
         let level = cpu.level();
-        let streamed = stream::pays(level, batch * rows * cols * size);
+        let streamed = stream::pays(level, batch * rows * cols * size, 1);
         #[cfg(target_arch = "x86_64")]
         if size == 4 && level >= Level::Avx2 {
             let bands = rows.div_ceil(wide::TILE);

@@ -3,10 +3,10 @@
 use gradus_tensor_core::Result;
 
 use super::{Backward, Forward};
+use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch};
 use crate::kernels::real::{moments, sum, sum2};
 use crate::level::Kernel;
-use crate::{Cpu, stream};
 
 /// What an element costs, as `Cpu::for_chunks` counts it.
 const COST: usize = 3;
@@ -37,19 +37,7 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, centre: Centre, job: Forward<'_, T>) {
         // SAFETY: chunks of rows are disjoint.
         let (y, mean, variance) =
             unsafe { (ys.part(range.clone()), means.part(rows.clone()), variances.part(rows.clone())) };
-        let level = cpu.level();
-        if !stream::pays_for_rows(level, size_of_val(x), n) {
-            level.run(Rows { centre, eps, n, weight, bias, x: &x[range], y, mean, variance });
-            return;
-        }
-        let mut statistics = mean.chunks_exact_mut(1).zip(variance.chunks_exact_mut(1));
-        let row = |x: &[T], y: &mut [T]| {
-            if let Some((mean, variance)) = statistics.next() {
-                level.run(Rows { centre, eps, n, weight, bias, x, y, mean, variance });
-            }
-        };
-        // SAFETY: streaming pays.
-        unsafe { stream::rows(true, &x[range], y, n, row) };
+        cpu.level().run(Rows { centre, eps, n, weight, bias, x: &x[range], y, mean, variance });
     });
 }
 
