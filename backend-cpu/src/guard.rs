@@ -144,7 +144,9 @@ fn no_kernel_touches_memory_beside_its_operands() -> Result<()> {
         }
         testing(format!("outputs larger than any cache, {side:?}"));
         let x = filled(&[3533, 3559], DType::F32, &device)?;
-        (x.add(&x)?, x.neg()?, x.t()?.contiguous()?);
+        x.add(&x)?;
+        x.neg()?;
+        x.t()?.contiguous()?;
     }
     Ok(())
 }

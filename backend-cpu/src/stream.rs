@@ -19,10 +19,16 @@ const PIECE: usize = 4096;
 /// Work per element, as [`Cpu::for_chunks`](crate::Cpu::for_chunks) counts it, up to which memory is what takes the time.
 const CHEAP: usize = 2;
 
+/// Whether no cache holds an output of so many bytes.
+#[inline]
+pub(crate) fn is_large(bytes: usize) -> bool {
+    bytes >= LARGE
+}
+
 /// Whether an output of so many bytes is to be streamed, if its elements take so much work.
 #[inline]
 pub(crate) fn pays(level: Level, bytes: usize, cost: usize) -> bool {
-    bytes >= LARGE && cost <= CHEAP && level >= Level::Avx2 && cfg!(target_arch = "x86_64")
+    is_large(bytes) && cost <= CHEAP && level >= Level::Avx2 && cfg!(target_arch = "x86_64")
 }
 
 /// Has `compute(first, to, n)` write the elements `first..first + n` at `to`, a scratch array, for pieces of

@@ -16,10 +16,13 @@ use crate::{Cpu, CpuBuffer, stream};
 #[inline]
 pub(crate) fn binary(cpu: &Cpu, op: BinaryOp, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>) -> Done {
     let mut out = cpu.alloc_len(a.dtype, a.layout.numel())?;
-    if a.layout.is_contiguous() && b.layout.is_contiguous() && !matches!(a.dtype, DType::F16 | DType::BF16) {
+    if a.layout.is_contiguous()
+        && b.layout.is_contiguous()
+        && !matches!(a.dtype, DType::F16 | DType::BF16)
+        && !stream::is_large(out.len() * a.dtype.size())
+    {
         // The common case without the copies of layouts that the walk works on.
-        let streamed = stream::pays(cpu.level(), out.len() * a.dtype.size(), op.flops() as usize);
-        if let Some(f) = find(op, a.dtype).filter(|_| !streamed) {
+        if let Some(f) = find(op, a.dtype) {
             let (level, size, n) = (cpu.level(), a.dtype.size(), out.len());
             // An empty view's offset may lie anywhere; nothing is read there.
             let start = |view: &View<'_, CpuBuffer>| {

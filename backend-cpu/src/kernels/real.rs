@@ -56,28 +56,6 @@ pub(crate) fn reduce<T: Real>(x: &[T], start: T, map: impl Fn(T) -> T, join: imp
     fold(acc, join)
 }
 
-/// `y = map(x)`, and the sum of `y` in lanes. The slices have one length.
-#[inline(always)]
-pub(crate) fn map_sum<T: Real>(x: &[T], y: &mut [T], map: impl Fn(T) -> T) -> T {
-    let mut acc = [T::ZERO; LANES];
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let (ys, y_rest) = y.as_chunks_mut::<LANES>();
-    for (x, y) in xs.iter().zip(ys) {
-        for i in 0..LANES {
-            y[i] = map(x[i]);
-            acc[i] += y[i];
-        }
-    }
-    if !x_rest.is_empty() {
-        let block = padded(x_rest).map(&map);
-        for i in 0..LANES {
-            acc[i] += if i < x_rest.len() { block[i] } else { T::ZERO };
-        }
-        y_rest.copy_from_slice(&block[..y_rest.len()]);
-    }
-    fold(acc, |a, b| a + b)
-}
-
 /// Sums `term` of the pairs, in lanes. The slices have one length.
 #[inline(always)]
 pub(crate) fn sum2<T: Real>(x: &[T], y: &[T], term: impl Fn(T, T, T) -> T) -> T {

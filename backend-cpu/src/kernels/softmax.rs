@@ -1,13 +1,13 @@
 //! Softmax, its logarithm and their gradients, and the row functions that losses share.
 //!
-//! Along the last axis a row is read three times from the first-level cache: maximum, exponentials with their
+//! Along the last axis a row is read three times from the first-level cache: maximum, exponentials and their
 //! sum, scaling. Along another axis the neighbours of the later axes are handled side by side, in strips.
 
 use gradus_tensor_core::op::Softmax;
 use gradus_tensor_core::{Meta, View};
 
 use super::dense::{Dense, Output, Parts, Real, with_real};
-use super::real::{map_sum, max, reduce, sum, sum2};
+use super::real::{max, reduce, sum, sum2};
 use crate::execute::{Done, done};
 use crate::level::Kernel;
 use crate::{Cpu, CpuBuffer};
@@ -120,7 +120,10 @@ impl<T: Real> Kernel for Rows<'_, T> {
                     *y = x - shift;
                 }
             } else {
-                let scale = T::ONE / map_sum(x, y, |x| (x - m).exp());
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = (x - m).exp();
+                }
+                let scale = T::ONE / sum(y);
                 for y in y {
                     *y *= scale;
                 }
