@@ -13,7 +13,7 @@ use gradus_tensor_core::{DType, Layout, MAX_RANK, View, ViewMut};
 
 use crate::kernels::transpose::Transposed;
 use crate::parallel::SendPtr;
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, stream};
 
 /// Elements per piece: small enough that all scratch stays in the first-level cache.
 pub(crate) const PIECE: usize = 512;
@@ -96,12 +96,27 @@ pub(crate) unsafe fn walk<const N: usize>(
     kernel: impl Fn([*mut u8; N], usize) + Sync,
 ) {
     if operands.iter().all(|o| o.layout.is_contiguous()) {
-        cpu.for_chunks(operands[0].layout.numel(), cost, |range| {
-            let start = |o: &Operand| {
-                // SAFETY: element `range.start` of a contiguous layout lies in its buffer.
-                unsafe { o.base.get().add((o.layout.offset() + range.start) * o.size) }
+        let n = operands[0].layout.numel();
+        let streamed =
+            operands[0].access == Access::Write && stream::pays(cpu.level(), n * operands[0].size, cost);
+        cpu.for_chunks(n, cost, |range| {
+            let start = |o: &Operand, first: usize| {
+                // SAFETY: element `first` of a contiguous layout lies in its buffer.
+                unsafe { o.base.get().add((o.layout.offset() + first) * o.size) }
             };
-            kernel(operands.each_ref().map(start), range.len());
+            if streamed {
+                let to = &operands[0];
+                // SAFETY: chunks of the output are disjoint, and a kernel writes all of a target it does not read.
+                unsafe {
+                    stream::pieces(start(to, range.start), to.size, range.len(), |first, scratch, n| {
+                        let mut starts = operands.each_ref().map(|o| start(o, range.start + first));
+                        starts[0] = scratch;
+                        kernel(starts, n);
+                    });
+                }
+            } else {
+                kernel(operands.each_ref().map(|o| start(o, range.start)), range.len());
+            }
         });
     } else {
         // SAFETY: promised by the caller.

@@ -140,7 +140,13 @@ fn no_kernel_touches_memory_beside_its_operands() -> Result<()> {
             elements(&device, dtype)?;
             products(&device, dtype, side)?;
             convolutions(&device, dtype, side)?;
+            transposes(&device, dtype, side)?;
         }
+        testing(format!("outputs larger than any cache, {side:?}"));
+        let x = filled(&[3533, 3559], DType::F32, &device)?;
+        x.add(&x)?;
+        x.neg()?;
+        x.t()?.contiguous()?;
     }
     Ok(())
 }
@@ -162,6 +168,16 @@ fn elements(device: &Device, dtype: DType) -> Result<()> {
         let _ = (x.layer_norm(1, Some(&w), Some(&w), 1e-5)?, x.rms_norm(1, Some(&w), 1e-5)?);
         let mut in_place = x.copy()?;
         in_place.add_assign(&y)?;
+    }
+    Ok(())
+}
+
+fn transposes(device: &Device, dtype: DType, side: Side) -> Result<()> {
+    for rows in [8, 9, 15, 16, 31, 33, 63, 64, 65, 130] {
+        for columns in [8, 13, 16, 32, 63, 64, 67, 129] {
+            testing(format!("the transpose of [{rows}, {columns}], {dtype}, {side:?}"));
+            filled(&[rows, columns], dtype, device)?.t()?.contiguous()?;
+        }
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ pub mod limits;
 mod math;
 mod pages;
 mod parallel;
+mod stream;
 
 pub use buffer::CpuBuffer;
 pub use cpu::{Cpu, CpuBuilder, Features};

@@ -124,3 +124,27 @@ fn large_operands_give_what_the_reference_gives() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn outputs_that_are_larger_than_any_cache_are_right_everywhere() -> Result<()> {
+    let (rows, columns) = (3533, 3559);
+    let value = |i: usize| (i % 16_381) as f32;
+    for threads in [1, 3] {
+        let device = Cpu::builder().threads(threads).build()?;
+        let data: Vec<f32> = (0..rows * columns).map(value).collect();
+        let x = device.upload(&HostArray::new(data, Shape::new(&[rows, columns])?)?)?;
+        let sum = x.add(&x)?.to_vec::<f32>()?;
+        let bias = x.narrow(0, 0, 1)?;
+        let rows_added = x.add(&bias)?.to_vec::<f32>()?;
+        let turned = x.t()?.contiguous()?.to_vec::<f32>()?;
+        let whole = x.cast(DType::I32)?.to_vec::<i32>()?;
+        for i in 0..rows * columns {
+            let (r, c) = (i / columns, i % columns);
+            assert_eq!(sum[i], 2.0 * value(i), "the sum at {i}");
+            assert_eq!(rows_added[i], value(i) + value(c), "the sum with a row at {i}");
+            assert_eq!(turned[c * rows + r], value(i), "the transpose at {i}");
+            assert_eq!(whole[i], value(i) as i32, "the cast at {i}");
+        }
+    }
+    Ok(())
+}

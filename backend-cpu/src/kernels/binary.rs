@@ -10,13 +10,17 @@ use crate::execute::{Done, done};
 use crate::kernels::map::{Loop2, Parameters, Zip, walk2, zip, zip_real};
 use crate::math::real::Real;
 use crate::parallel::SendPtr;
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, stream};
 
 /// `op(a, b)` for each pair of elements.
 #[inline]
 pub(crate) fn binary(cpu: &Cpu, op: BinaryOp, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>) -> Done {
     let mut out = cpu.alloc_len(a.dtype, a.layout.numel())?;
-    if a.layout.is_contiguous() && b.layout.is_contiguous() && !matches!(a.dtype, DType::F16 | DType::BF16) {
+    if a.layout.is_contiguous()
+        && b.layout.is_contiguous()
+        && !matches!(a.dtype, DType::F16 | DType::BF16)
+        && !stream::is_large(out.len() * a.dtype.size())
+    {
         // The common case without the copies of layouts that the walk works on.
         if let Some(f) = find(op, a.dtype) {
             let (level, size, n) = (cpu.level(), a.dtype.size(), out.len());

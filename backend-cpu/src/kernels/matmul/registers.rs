@@ -179,7 +179,7 @@ impl<T: Real> Lanes for [T; PLAIN] {
 /// The block can be read and written; there is AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(super) unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
+pub(crate) unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, width: usize) {
     // SAFETY: promised by the caller.
     unsafe {
         let x: [__m256; 8] = std::array::from_fn(|j| _mm256_loadu_ps(from.byte_offset(j as isize * pitch)));

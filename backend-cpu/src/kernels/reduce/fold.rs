@@ -22,7 +22,7 @@ const LANES: usize = 32;
 /// Rows that are combined into one at a time.
 const COLUMN_BLOCK: usize = 64;
 /// Adjacent columns that are combined at a time: what fits the first-level cache as accumulators.
-const COLUMNS: usize = 1024;
+const COLUMNS: usize = 4096;
 
 /// Combines along the middle axis. `x` has `outer * n * inner` elements, `n > 0`.
 pub(super) fn stage<T: Load<A>, A: Accumulator, C: Combine<A>>(
