@@ -7,12 +7,13 @@ use gradus_tensor_core::{DType, Device, Error, MemoryStats, Meta, Result};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::alloc::Allocator;
-use crate::{CpuBuffer, Level};
+use crate::{CpuBuffer, Level, Precision};
 
 /// The CPU as a backend: a feature level, a number of threads and an allocator of its own.
 #[derive(Debug)]
 pub struct Cpu {
     level: Level,
+    precision: Precision,
     threads: usize,
     // Made at the first op that is large enough, so that a process that needs no threads starts none.
     pool: OnceLock<Option<ThreadPool>>,
@@ -51,6 +52,11 @@ impl Cpu {
         self.level
     }
 
+    /// How exactly products of `f32` are computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// A backend whose buffers lie beside pages that nobody may touch.
     #[cfg(all(test, unix))]
     pub(crate) fn guarded(threads: usize, side: crate::guard::Side) -> Self {
@@ -60,7 +66,13 @@ impl Cpu {
     }
 
     pub(crate) fn new(threads: usize) -> Self {
-        Self { level: Level::detect(), threads, pool: OnceLock::new(), allocator: Arc::new(Allocator::new()) }
+        Self {
+            level: Level::detect(),
+            precision: Precision::default(),
+            threads,
+            pool: OnceLock::new(),
+            allocator: Arc::new(Allocator::new()),
+        }
     }
 
     /// A new buffer of that shape and dtype; the kernel writes every element.
@@ -102,6 +114,7 @@ fn cores() -> usize {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuBuilder {
     threads: Option<usize>,
+    precision: Precision,
 }
 
 impl CpuBuilder {
@@ -112,6 +125,13 @@ impl CpuBuilder {
         self
     }
 
+    /// How exactly products of `f32` are computed. By default [`Precision::Highest`].
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// The device.
     ///
     /// # Errors
@@ -119,7 +139,7 @@ impl CpuBuilder {
     pub fn build(self) -> Result<Device> {
         match self.threads.unwrap_or_else(cores) {
             0 => Err(Error::argument("cpu", "0 threads cannot compute; ask for at least 1")),
-            threads => Ok(Device::new(Cpu::new(threads))),
+            threads => Ok(Device::new(Cpu { precision: self.precision, ..Cpu::new(threads) })),
         }
     }
 }

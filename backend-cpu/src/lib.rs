@@ -35,8 +35,10 @@ pub mod limits;
 mod math;
 mod pages;
 mod parallel;
+mod precision;
 mod stream;
 
 pub use buffer::CpuBuffer;
 pub use cpu::{Cpu, CpuBuilder, Features};
 pub use level::Level;
+pub use precision::Precision;
