@@ -171,7 +171,7 @@ impl Backend for Autodiff {
             let rule = if *op == InPlaceOp::Write { Rule::Write(layout) } else { Rule::Accumulate(layout) };
             let saved = Saved::nothing(rule);
             let meta = target.buffer.inner.flat().meta();
-            let node = Node::new(edges, SmallVec::from_buf([meta]), State::Saved(Arc::new(saved)));
+            let node = Node::new(edges, &[meta], State::Saved(Arc::new(saved)));
             target.buffer.node = Some((node, 0));
         }
         Ok(Outcome::Done(()))
@@ -217,8 +217,7 @@ impl Backend for Autodiff {
         let (shape, meta) = (*moved.shape(), moved.meta());
         let node = edge(&tensor).filter(|_| is_grad_enabled()).map(|edge| {
             let saved = Saved::nothing(Rule::Transfer(self.inner.clone()));
-            let metas = SmallVec::from_buf([meta]);
-            (Node::new(SmallVec::from_iter([Some(edge)]), metas, State::Saved(Arc::new(saved))), 0)
+            (Node::new(SmallVec::from_iter([Some(edge)]), &[meta], State::Saved(Arc::new(saved))), 0)
         });
         Ok(Some(wrap(&target, Tracked::new(moved.into_whole()?, node))?.reshape(shape)?))
     }
@@ -248,7 +247,7 @@ pub(crate) fn record(
     if let Op::Binary(op) = *op
         && saves == Saves::default()
     {
-        return Ok(Node::new(edges, SmallVec::from_slice(metas), State::Light(op)));
+        return Ok(Node::new(edges, metas, State::Light(op)));
     }
     let rule = Rule::Op(op.clone());
     let saved = if saves == Saves::default() {
@@ -266,5 +265,5 @@ pub(crate) fn record(
         let operands = if saves.metas { views.iter().map(View::meta).collect() } else { Vec::new() };
         Saved::new(rule, inputs, outputs, operands)
     };
-    Ok(Node::new(edges, SmallVec::from_slice(metas), State::Saved(Arc::new(saved))))
+    Ok(Node::new(edges, metas, State::Saved(Arc::new(saved))))
 }

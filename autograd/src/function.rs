@@ -130,8 +130,8 @@ fn attach(
         outputs.iter().filter(|_| save_outputs).cloned().map(Some).collect(),
         Vec::new(),
     );
-    let metas = outputs.iter().map(Tensor::meta).collect();
-    let node = Node::new(edges, metas, State::Saved(Arc::new(saved)));
+    let metas: Vec<Meta> = outputs.iter().map(Tensor::meta).collect();
+    let node = Node::new(edges, &metas, State::Saved(Arc::new(saved)));
     outputs
         .into_iter()
         .zip(&around)

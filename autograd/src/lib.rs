@@ -30,6 +30,7 @@ mod functional;
 mod gradients;
 mod mode;
 mod node;
+mod pool;
 mod rules;
 mod tensor_ext;
 

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use gradus_tensor_core::{BinaryOp, Layout, Meta, Op, Result, Storage, Tensor};
 use smallvec::SmallVec;
 
-use crate::Gradients;
 use crate::casts::Slot;
+use crate::{Gradients, pool};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 /// Starts where `NEXT` does: what lies between them are the nodes alive.
@@ -56,6 +56,7 @@ impl Tracked {
 }
 
 pub(crate) struct Node {
+    /// 0 while it is the node of no op.
     pub(crate) id: u64,
     pub(crate) edges: Edges,
     /// Shape and dtype of each output's buffer, which is that of its gradient.
@@ -157,18 +158,42 @@ impl Drop for Saved {
 }
 
 impl Node {
-    pub(crate) fn new(edges: Edges, outputs: SmallVec<[Meta; 1]>, state: State) -> Arc<Self> {
-        Arc::new(Node {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            edges,
-            outputs,
-            state: Mutex::new(state),
-            site: crate::anomaly::call_site(),
-        })
+    pub(crate) fn new(edges: Edges, outputs: &[Meta], state: State) -> Arc<Self> {
+        let mut node = pool::take();
+        if let Some(empty) = Arc::get_mut(&mut node) {
+            empty.id = NEXT.fetch_add(1, Ordering::Relaxed);
+            empty.edges = edges;
+            empty.outputs.extend_from_slice(outputs);
+            *empty.state_mut() = state;
+            empty.site = crate::anomaly::call_site();
+        }
+        node
     }
 
     pub(crate) fn leaf(id: LeafId, meta: Meta) -> Arc<Self> {
-        Self::new(SmallVec::new(), SmallVec::from_buf([meta]), State::Leaf(id))
+        Self::new(SmallVec::new(), &[meta], State::Leaf(id))
+    }
+
+    /// A node of no op.
+    pub(crate) fn empty() -> Self {
+        let state = Mutex::new(State::Freed);
+        Node { id: 0, edges: SmallVec::new(), outputs: SmallVec::new(), state, site: None }
+    }
+
+    /// Makes it a node of no op again.
+    pub(crate) fn clear(&mut self) {
+        if self.id != 0 {
+            self.id = 0;
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        self.edges.clear();
+        self.outputs.clear();
+        *self.state_mut() = State::Freed;
+        self.site = None;
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, whatever happened to threads that held it: it is replaced as a whole or not at all.
@@ -185,19 +210,18 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// Frees what only this node holds without recursion: a chain of a million ops must not overflow the stack.
     fn drop(&mut self) {
-        DROPPED.fetch_add(1, Ordering::Relaxed);
-        let mut stack = SmallVec::<[Arc<Node>; 4]>::new();
-        let mut edges = std::mem::take(&mut self.edges);
-        loop {
-            for edge in edges.iter_mut().filter_map(Option::take) {
-                stack.push(edge.node);
-            }
-            let Some(node) = stack.pop() else { return };
-            if let Some(mut node) = Arc::into_inner(node) {
-                edges = std::mem::take(&mut node.edges);
-            }
+        for edge in self.edges.iter_mut().filter_map(Option::take) {
+            pool::give(edge.node);
+        }
+        self.clear();
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if let Some((node, _)) = self.node.take() {
+            pool::give(node);
         }
     }
 }
