@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use gradus_tensor_core::{DType, Device, Error, MemoryStats, Meta, Result};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::alloc::Allocator;
+use crate::team::Team;
 use crate::{CpuBuffer, Level, Precision};
 
 /// The CPU as a backend: a feature level, a number of threads and an allocator of its own.
@@ -16,7 +16,7 @@ pub struct Cpu {
     precision: Precision,
     threads: usize,
     // Made at the first op that is large enough, so that a process that needs no threads starts none.
-    pool: OnceLock<Option<ThreadPool>>,
+    team: OnceLock<Option<Team>>,
     allocator: Arc<Allocator>,
 }
 
@@ -70,7 +70,7 @@ impl Cpu {
             level: Level::detect(),
             precision: Precision::default(),
             threads,
-            pool: OnceLock::new(),
+            team: OnceLock::new(),
             allocator: Arc::new(Allocator::new()),
         }
     }
@@ -92,17 +92,9 @@ impl Cpu {
         MemoryStats { buffers: Arc::strong_count(&self.allocator) - 1, ..self.allocator.stats() }
     }
 
-    /// The threads, or `None` if the system gave none: then the calling thread does the work.
-    pub(crate) fn pool(&self) -> Option<&ThreadPool> {
-        self.pool
-            .get_or_init(|| {
-                ThreadPoolBuilder::new()
-                    .num_threads(self.threads)
-                    .thread_name(|i| format!("gradus-cpu-{i}"))
-                    .build()
-                    .ok()
-            })
-            .as_ref()
+    /// The threads, or `None` if there is one, or the system gave none: then the calling thread does the work.
+    pub(crate) fn team(&self) -> Option<&Team> {
+        self.team.get_or_init(|| Team::new(self.threads)).as_ref()
     }
 }
 

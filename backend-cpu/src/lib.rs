@@ -37,6 +37,7 @@ mod pages;
 mod parallel;
 mod precision;
 mod stream;
+mod team;
 
 pub use buffer::CpuBuffer;
 pub use cpu::{Cpu, CpuBuilder, Features};

@@ -1,13 +1,11 @@
 //! Splitting work over threads.
 //!
-//! Work below a grain stays on the calling thread: waking another one costs several microseconds. Above it,
-//! the pool of the backend runs chunks. What a chunk computes never depends on how many threads there are:
+//! Work below a grain stays on the calling thread: telling another one costs a microsecond, waking it many. Above it,
+//! the [`team`](crate::team) of the backend runs chunks. What a chunk computes never depends on how many threads there are:
 //! element-wise work may be cut anywhere ([`Cpu::for_chunks`]), and a reduction is cut into blocks of a fixed
 //! size whose partial results are combined in order ([`Cpu::for_blocks`]).
 
 use std::ops::Range;
-
-use rayon::prelude::*;
 
 use crate::Cpu;
 
@@ -60,7 +58,7 @@ impl Cpu {
         if size >= ALIGN {
             size = size.next_multiple_of(ALIGN);
         }
-        self.in_pool(items.div_ceil(size), &|i| body(i * size..((i + 1) * size).min(items)));
+        self.in_team(items.div_ceil(size), &|i| body(i * size..((i + 1) * size).min(items)));
     }
 
     /// Calls `body(b, range)` for every block `b` of `block` items (the last one shorter), in parallel if
@@ -86,14 +84,14 @@ impl Cpu {
         if groups < 2 || self.threads() == 1 {
             (0..groups).for_each(run);
         } else {
-            self.in_pool(groups, &run);
+            self.in_team(groups, &run);
         }
     }
 
-    /// Calls `body(0)` … `body(n - 1)` on the pool's threads.
-    fn in_pool(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
-        match self.pool() {
-            Some(pool) => pool.install(|| (0..n).into_par_iter().with_max_len(1).for_each(body)),
+    /// Calls `body(0)` … `body(n - 1)` on the backend's threads.
+    fn in_team(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
+        match self.team() {
+            Some(team) => team.run(n, body),
             None => (0..n).for_each(body),
         }
     }

@@ -167,7 +167,7 @@ impl<T: Real, const N: usize> Sums<T, N> {
 /// The last elements as a whole block. A loop over a variable part of the partial results would force them out of
 /// registers, in every other loop as well.
 #[inline(always)]
-fn padded<T: Real>(rest: &[T]) -> [T; LANES] {
+pub(crate) fn padded<T: Real>(rest: &[T]) -> [T; LANES] {
     let mut block = [T::ZERO; LANES];
     let n = rest.len().min(LANES);
     block[..n].copy_from_slice(&rest[..n]);

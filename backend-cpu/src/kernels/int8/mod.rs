@@ -52,28 +52,18 @@ pub(crate) fn linear_dynamic(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &Me
         return done(y.finish(cpu)?);
     }
     let rows = out.shape.numel() / n;
-    let mut compute = || {
-        let job = Job {
-            x: Rows::new(cpu, &x, rows, k)?,
-            weight: weight.as_slice(),
-            scale: &scale,
-            bias: bias.as_deref(),
-            sizes: [rows, n, k],
-            level: cpu.level(),
-            y: Parts::new(y.slice()),
-        };
-        job.run(cpu, Path::of(cpu.level(), rows))
+    let job = Job {
+        x: Rows::new(cpu, &x, rows, k)?,
+        weight: weight.as_slice(),
+        scale: &scale,
+        bias: bias.as_deref(),
+        sizes: [rows, n, k],
+        level: cpu.level(),
+        y: Parts::new(y.slice()),
     };
-    // Both loops in one visit to the pool: coming back and waking it again would take longer than the first.
-    match cpu.pool().filter(|_| cpu.threads() > 1 && rows * n * k >= MIN_SHARED) {
-        Some(pool) => pool.install(compute)?,
-        None => compute()?,
-    }
+    job.run(cpu, Path::of(cpu.level(), rows))?;
     done(y.finish(cpu)?)
 }
-
-/// Products that are worth a second thread.
-const MIN_SHARED: usize = 1 << 20;
 
 /// How bytes are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::level::Kernel;
 /// What an element costs, as `Cpu::for_chunks` counts it.
 const COST: usize = 3;
 /// Planes of at least so many elements are worth a loop each.
-pub(super) const LONG: usize = 64;
+const LONG: usize = 64;
 
 /// Mean, scale and shift of each channel by given statistics.
 pub(super) fn given<T: Real>(
@@ -33,11 +33,7 @@ pub(super) fn given<T: Real>(
 }
 
 /// Numbers of each channel, one after the other, each written out for the elements of an image.
-pub(super) fn spread<T: Real, const N: usize>(
-    cpu: &Cpu,
-    channels: &[[T; N]],
-    area: usize,
-) -> Result<Scratch<T>> {
+fn spread<T: Real, const N: usize>(cpu: &Cpu, channels: &[[T; N]], area: usize) -> Result<Scratch<T>> {
     let mut all = Scratch::new(cpu, N * channels.len() * area)?;
     let mut to = all.slice().chunks_exact_mut(area.max(1));
     for k in 0..N {
@@ -104,30 +100,6 @@ impl<T: Real> Kernel for ApplyEach<'_, T> {
         let (x, mean, scale, shift) = (&self.x[..n], &self.mean[..n], &self.scale[..n], &self.shift[..n]);
         for i in 0..n {
             self.y[i] = (x[i] - mean[i]).fma(scale[i], shift[i]);
-        }
-    }
-}
-
-/// `gx = scale * (g - first - (x - mean) * slope)`, element by element.
-pub(super) struct GradEach<'a, T> {
-    pub(super) g: &'a [T],
-    pub(super) x: &'a [T],
-    pub(super) gx: &'a mut [T],
-    /// Mean, scale, first and slope, one after the other.
-    pub(super) numbers: &'a [T],
-}
-
-impl<T: Real> Kernel for GradEach<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let n = self.gx.len();
-        let (g, x, numbers) = (&self.g[..n], &self.x[..n], self.numbers);
-        let (mean, scale) = (&numbers[..n], &numbers[n..2 * n]);
-        let (first, slope) = (&numbers[2 * n..3 * n], &numbers[3 * n..4 * n]);
-        for i in 0..n {
-            self.gx[i] = scale[i] * (g[i] - first[i] - (x[i] - mean[i]) * slope[i]);
         }
     }
 }

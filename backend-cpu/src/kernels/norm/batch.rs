@@ -1,27 +1,25 @@
-//! Batch norm: a task owns a channel in all images.
+//! Batch norm: a task owns a channel in all images, or neighbouring ones if planes are short ([`columns`]).
 
 use gradus_tensor_core::{Result, Shape};
 
-use super::affine::{GradEach, LONG, per_channel, spread};
+use super::columns::{self, SHORT};
 use super::{Backward, Forward};
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Scratch, tasks};
+use crate::kernels::dense::{Parts, Real, tasks};
 use crate::kernels::real::Sums;
 use crate::level::Kernel;
 
 /// What an element costs, as `Cpu::for_blocks` counts it.
 const COST: usize = 4;
-/// Planes of fewer elements are brought together first, so that loops over them are worth their vectors.
-const SHORT: usize = 32;
 /// Elements that are summed in the type itself; sums of such pieces are added in `f64`.
 pub(super) const PIECE: usize = 4096;
 
 /// Where a channel's elements lie: `images` planes of `area` elements.
 #[derive(Clone, Copy)]
-struct Planes {
-    images: usize,
-    channels: usize,
-    area: usize,
+pub(super) struct Planes {
+    pub(super) images: usize,
+    pub(super) channels: usize,
+    pub(super) area: usize,
 }
 
 impl Planes {
@@ -29,43 +27,19 @@ impl Planes {
         Self { images: shape[0], channels: shape[1], area: shape[2..].iter().product() }
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.images * self.area
     }
 
-    fn starts(self, channel: usize) -> impl Iterator<Item = usize> {
+    #[inline(always)]
+    pub(super) fn starts(self, channel: usize) -> impl Iterator<Item = usize> {
         (0..self.images).map(move |image| (image * self.channels + channel) * self.area)
     }
 
-    /// The elements of a channel in pieces: as they lie, or gathered in `scratch` if its planes are short.
-    fn gather<'a, T: Real>(&self, channel: usize, all: &'a [T], scratch: &'a mut [T]) -> Vec<&'a [T]> {
-        if self.area >= SHORT {
-            let planes = self.starts(channel).map(|start| &all[start..start + self.area]);
-            return planes.flat_map(|plane| plane.chunks(PIECE)).collect();
-        }
-        match self.area {
-            1 => self.gather_short::<T, 1>(channel, all, scratch),
-            4 => self.gather_short::<T, 4>(channel, all, scratch),
-            16 => self.gather_short::<T, 16>(channel, all, scratch),
-            area => {
-                for (to, start) in scratch.chunks_exact_mut(area).zip(self.starts(channel)) {
-                    to.copy_from_slice(&all[start..start + area]);
-                }
-            }
-        }
-        scratch.chunks(PIECE).collect()
-    }
-
-    /// Copies planes of a known size, without a call for each.
-    fn gather_short<T: Real, const N: usize>(&self, channel: usize, all: &[T], scratch: &mut [T]) {
-        let all = all.as_chunks::<N>().0;
-        for (image, to) in scratch.as_chunks_mut::<N>().0.iter_mut().enumerate() {
-            *to = all[image * self.channels + channel];
-        }
-    }
-
-    fn scratch(&self) -> usize {
-        if self.area >= SHORT { 0 } else { self.count() }
+    /// The elements of a channel in pieces, as they lie.
+    fn pieces<'a, T: Real>(&self, channel: usize, all: &'a [T]) -> Vec<&'a [T]> {
+        let planes = self.starts(channel).map(|start| &all[start..start + self.area]);
+        planes.flat_map(|plane| plane.chunks(PIECE)).collect()
     }
 }
 
@@ -77,14 +51,12 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) ->
         variance.fill(T::of(f64::NAN));
         return Ok(());
     }
-    let short = planes.area < LONG;
-    let mut numbers = vec![[T::ZERO; 3]; planes.channels];
-    let (all, ys) = (Parts::new(&mut numbers), Parts::new(&mut *y));
-    let (means, variances) = (Parts::new(mean), Parts::new(variance));
+    if planes.area <= SHORT {
+        return columns::forward(cpu, planes, Forward { eps, x, weight, bias, y, mean, variance });
+    }
+    let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
     tasks(cpu, planes.channels, planes.count() * COST, |c| {
-        let mut scratch = Scratch::new(cpu, planes.scratch())?;
-        let pieces = planes.gather(c, x, scratch.slice());
-        let (m, v) = cpu.level().run(Moments { pieces: &pieces });
+        let (m, v) = cpu.level().run(Moments { pieces: &planes.pieces(c, x) });
         // SAFETY: channels are disjoint.
         unsafe {
             means.part(c..c + 1)[0] = T::of(m);
@@ -92,19 +64,13 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) ->
         }
         let scale = T::of(1.0 / (v + eps).sqrt()) * weight.map_or(T::ONE, |w| w[c]);
         let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[c]));
-        if short {
-            // SAFETY: channels are disjoint.
-            unsafe { all.part(c..c + 1)[0] = [mean, scale, shift] };
-            return Ok(());
-        }
         for start in planes.starts(c) {
             // SAFETY: planes are disjoint.
             let y = unsafe { ys.part(start..start + planes.area) };
             cpu.level().run(Apply { x: &x[start..start + planes.area], y, mean, scale, shift });
         }
         Ok(())
-    })?;
-    if short { per_channel(cpu, &numbers, x, y, shape) } else { Ok(()) }
+    })
 }
 
 /// What is subtracted from the elements, and what is added after scaling: the bias, and what of the mean the
@@ -173,16 +139,14 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) 
         gbias.fill(T::ZERO);
         return Ok(());
     }
-    let short = planes.area < LONG;
-    let mut numbers = vec![[T::ZERO; 4]; planes.channels];
-    let (all, gxs) = (Parts::new(&mut numbers), Parts::new(gx));
-    let (gweights, gbiases) = (Parts::new(gweight), Parts::new(gbias));
+    if planes.area <= SHORT {
+        let job = Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias };
+        return columns::backward(cpu, planes, job);
+    }
+    let (gxs, gweights, gbiases) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
     tasks(cpu, planes.channels, 2 * planes.count() * COST, |c| {
-        let (mut for_g, mut for_x) =
-            (Scratch::new(cpu, planes.scratch())?, Scratch::new(cpu, planes.scratch())?);
-        let (g_pieces, x_pieces) = (planes.gather(c, g, for_g.slice()), planes.gather(c, x, for_x.slice()));
         let mean = mean[c];
-        let sums = cpu.level().run(GradSums { g: &g_pieces, x: &x_pieces, mean });
+        let sums = cpu.level().run(GradSums { g: &planes.pieces(c, g), x: &planes.pieces(c, x), mean });
         let r = 1.0 / (variance[c].to_f64() + eps).sqrt();
         // SAFETY: channels are disjoint.
         unsafe {
@@ -192,30 +156,12 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) 
         let count = planes.count() as f64;
         let scale = T::of(r) * weight.map_or(T::ONE, |w| w[c]);
         let (first, slope) = (T::of(sums.0 / count), T::of(sums.1 * r * r / count));
-        if short {
-            // SAFETY: channels are disjoint.
-            unsafe { all.part(c..c + 1)[0] = [mean, scale, first, slope] };
-            return Ok(());
-        }
         for start in planes.starts(c) {
             let range = start..start + planes.area;
             // SAFETY: planes are disjoint.
             let gx = unsafe { gxs.part(range.clone()) };
             cpu.level().run(GradApply { g: &g[range.clone()], x: &x[range], gx, mean, scale, first, slope });
         }
-        Ok(())
-    })?;
-    if !short {
-        return Ok(());
-    }
-    let image = planes.channels * planes.area;
-    let mut numbers = spread(cpu, &numbers, planes.area)?;
-    let numbers = &*numbers.slice();
-    tasks(cpu, planes.images, image * COST, |i| {
-        let range = i * image..(i + 1) * image;
-        // SAFETY: images are disjoint.
-        let gx = unsafe { gxs.part(range.clone()) };
-        cpu.level().run(GradEach { g: &g[range.clone()], x: &x[range], gx, numbers });
         Ok(())
     })
 }

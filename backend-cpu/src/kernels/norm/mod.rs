@@ -7,6 +7,7 @@
 
 mod affine;
 mod batch;
+mod columns;
 mod group;
 mod rows;
 

@@ -1,0 +1,291 @@
+//! Batch norm of short planes: a task owns some neighbouring channels in all images.
+//!
+//! Their elements lie side by side in each image, a column for each. Sums run down the columns, all of them at once,
+//! and those of a channel's columns are added at the end: no loop is as short as a plane, and tasks share no cache line
+//! but at their edges.
+
+use gradus_tensor_core::Result;
+
+use super::batch::{Planes, centre};
+use super::{Backward, Forward};
+use crate::Cpu;
+use crate::kernels::dense::{Parts, Real, tasks};
+use crate::kernels::real::{LANES, padded, sum};
+use crate::level::Kernel;
+
+/// Columns of a task, at most: what it sums and what it applies lie in the nearest cache.
+const COLUMNS: usize = 512;
+/// Planes of at most so many elements are summed here.
+pub(super) const SHORT: usize = 256;
+/// Images that are summed in the type itself; sums of such pieces are added in `f64`.
+const PIECE: usize = 128;
+/// What an element costs, as `Cpu::for_blocks` counts it.
+const COST: usize = 2;
+
+/// Blocks of columns.
+const BLOCKS: usize = COLUMNS / LANES;
+
+/// Some numbers for each column, block by block.
+type Each<T, const K: usize> = [[[T; LANES]; K]; BLOCKS];
+
+/// The columns of some neighbouring channels.
+#[derive(Clone, Copy)]
+struct Columns {
+    planes: Planes,
+    /// The first channel, and how many.
+    first: usize,
+    channels: usize,
+}
+
+impl Columns {
+    /// Channels of a task.
+    fn together(planes: &Planes) -> usize {
+        (COLUMNS / planes.area).max(1)
+    }
+
+    fn new(planes: Planes, task: usize) -> Self {
+        let most = Self::together(&planes);
+        let first = task * most;
+        Self { planes, first, channels: most.min(planes.channels - first) }
+    }
+
+    fn len(&self) -> usize {
+        self.channels * self.planes.area
+    }
+
+    /// Where the columns begin in each image.
+    #[inline(always)]
+    fn starts(self) -> impl Iterator<Item = usize> {
+        self.planes.starts(self.first)
+    }
+
+    /// Numbers of channels, written out for their columns.
+    #[inline(always)]
+    fn spread<T: Real, const K: usize>(&self, of: impl Fn(usize) -> [T; K]) -> Each<T, K> {
+        let area = self.planes.area;
+        let mut flat = [[T::ZERO; COLUMNS]; K];
+        for c in 0..self.channels {
+            let numbers = of(c);
+            for k in 0..K {
+                flat[k][c * area..(c + 1) * area].fill(numbers[k]);
+            }
+        }
+        let mut each = [[[T::ZERO; LANES]; K]; BLOCKS];
+        for k in 0..K {
+            for (to, from) in each.iter_mut().zip(flat[k].as_chunks::<LANES>().0) {
+                to[k] = *from;
+            }
+        }
+        each
+    }
+
+    /// The sums over each channel of what `term` adds to a column's sums for its number and its elements in `x` and `y`.
+    #[inline(always)]
+    fn sum<T: Real, const N: usize>(
+        &self,
+        numbers: &Each<T, 1>,
+        x: &[T],
+        y: &[T],
+        term: impl Fn([T; N], T, T, T) -> [T; N],
+    ) -> [[f64; N]; COLUMNS] {
+        let (n, area) = (self.len(), self.planes.area);
+        let add =
+            |lanes: &mut [[T; LANES]; N], [number]: &[[T; LANES]; 1], x: &[T; LANES], y: &[T; LANES]| {
+                let mut new = *lanes;
+                for i in 0..LANES {
+                    let made = term(std::array::from_fn(|k| new[k][i]), number[i], x[i], y[i]);
+                    for k in 0..N {
+                        new[k][i] = made[k];
+                    }
+                }
+                *lanes = new;
+            };
+        let mut totals = [[0.0; N]; COLUMNS];
+        let mut starts = self.starts().peekable();
+        while starts.peek().is_some() {
+            let mut sums = [[[T::ZERO; LANES]; N]; BLOCKS];
+            for start in starts.by_ref().take(PIECE) {
+                let (xs, x_rest) = x[start..start + n].as_chunks::<LANES>();
+                let (ys, y_rest) = y[start..start + n].as_chunks::<LANES>();
+                let mut lanes = sums.iter_mut().zip(numbers);
+                for ((x, y), (lanes, number)) in xs.iter().zip(ys).zip(&mut lanes) {
+                    add(lanes, number, x, y);
+                }
+                // What lies behind the last column belongs to no channel.
+                if let Some((lanes, number)) = lanes.next().filter(|_| !x_rest.is_empty()) {
+                    add(lanes, number, &padded(x_rest), &padded(y_rest));
+                }
+            }
+            for k in 0..N {
+                let mut flat = [[T::ZERO; LANES]; BLOCKS];
+                for (to, from) in flat.iter_mut().zip(&sums) {
+                    *to = from[k];
+                }
+                let columns = flat.as_flattened()[..n].chunks_exact(area);
+                for (total, columns) in totals.iter_mut().zip(columns) {
+                    total[k] += if area < LANES / 2 {
+                        columns.iter().map(|sum| sum.to_f64()).sum()
+                    } else {
+                        sum(columns).to_f64()
+                    };
+                }
+            }
+        }
+        totals
+    }
+
+    /// Writes in each image what `make` makes of a column's numbers and its elements in `x` and `y`.
+    #[inline(always)]
+    fn apply<T: Real, const K: usize>(
+        &self,
+        numbers: &Each<T, K>,
+        x: &[T],
+        y: &[T],
+        to: &Parts<'_, T>,
+        make: impl Fn([T; K], T, T) -> T,
+    ) {
+        let n = self.len();
+        let make = |numbers: &[[T; LANES]; K], x: &[T; LANES], y: &[T; LANES]| -> [T; LANES] {
+            let mut made = [T::ZERO; LANES];
+            for i in 0..LANES {
+                made[i] = make(std::array::from_fn(|k| numbers[k][i]), x[i], y[i]);
+            }
+            made
+        };
+        for start in self.starts() {
+            let (xs, x_rest) = x[start..start + n].as_chunks::<LANES>();
+            let (ys, y_rest) = y[start..start + n].as_chunks::<LANES>();
+            // SAFETY: no other task has these channels.
+            let (to, to_rest) = unsafe { to.part(start..start + n) }.as_chunks_mut::<LANES>();
+            let mut numbers = numbers.iter();
+            for (((to, x), y), numbers) in to.iter_mut().zip(xs).zip(ys).zip(&mut numbers) {
+                *to = make(numbers, x, y);
+            }
+            if let Some(numbers) = numbers.next().filter(|_| !to_rest.is_empty()) {
+                to_rest.copy_from_slice(&make(numbers, &padded(x_rest), &padded(y_rest))[..to_rest.len()]);
+            }
+        }
+    }
+}
+
+/// Runs `body` for the columns of each task.
+fn each<T: Real>(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns) + Sync) -> Result<()> {
+    let together = Columns::together(&planes);
+    let cost = planes.images * together * planes.area * passes * COST;
+    tasks(cpu, planes.channels.div_ceil(together), cost, |task| {
+        body(Columns::new(planes, task));
+        Ok(())
+    })
+}
+
+pub(super) fn forward<T: Real>(cpu: &Cpu, planes: Planes, job: Forward<'_, T>) -> Result<()> {
+    let Forward { eps, x, weight, bias, y, mean, variance } = job;
+    let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
+    each::<T>(cpu, planes, 3, |columns| {
+        let range = columns.first..columns.first + columns.channels;
+        // SAFETY: no other task has these channels.
+        let (mean, variance) = unsafe { (means.part(range.clone()), variances.part(range)) };
+        cpu.level().run(Normalize { columns, eps, x, weight, bias, y: &ys, mean, variance });
+    })
+}
+
+struct Normalize<'a, T> {
+    columns: Columns,
+    eps: f64,
+    x: &'a [T],
+    weight: Option<&'a [T]>,
+    bias: Option<&'a [T]>,
+    y: &'a Parts<'a, T>,
+    mean: &'a mut [T],
+    variance: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Normalize<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { columns, eps, x, weight, bias, y, mean, variance } = self;
+        let count = columns.planes.count() as f64;
+        let sums = columns.sum(&columns.spread(|_| [T::ZERO]), x, x, |[sum], _, x, _| [sum + x]);
+        let about = |c: usize| T::of(sums[c][0] / count);
+        let sums = columns.sum(&columns.spread(|c| [about(c)]), x, x, |[first, second], about, x, _| {
+            let d = x - about;
+            [first + d, d.fma(d, second)]
+        });
+        let mut numbers = [[T::ZERO; 3]; COLUMNS];
+        for c in 0..columns.channels {
+            // What rounding left of the mean.
+            let rest = sums[c][0] / count;
+            let (m, v) = (about(c).to_f64() + rest, sums[c][1] / count - rest * rest);
+            (mean[c], variance[c]) = (T::of(m), T::of(v));
+            let at = columns.first + c;
+            let scale = T::of(1.0 / (v + eps).sqrt()) * weight.map_or(T::ONE, |w| w[at]);
+            let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[at]));
+            numbers[c] = [mean, scale, shift];
+        }
+        let numbers = columns.spread(|c| numbers[c]);
+        columns.apply(&numbers, x, x, y, |[mean, scale, shift], x, _| (x - mean).fma(scale, shift));
+    }
+}
+
+pub(super) fn backward<T: Real>(cpu: &Cpu, planes: Planes, job: Backward<'_, T>) -> Result<()> {
+    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
+    let (gxs, gweights, gbiases) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
+    each::<T>(cpu, planes, 4, |columns| {
+        let range = columns.first..columns.first + columns.channels;
+        // SAFETY: no other task has these channels.
+        let (gweight, gbias) = unsafe { (gweights.part(range.clone()), gbiases.part(range)) };
+        cpu.level().run(Differentiate {
+            columns,
+            eps,
+            g,
+            x,
+            mean,
+            variance,
+            weight,
+            gx: &gxs,
+            gweight,
+            gbias,
+        });
+    })
+}
+
+struct Differentiate<'a, T> {
+    columns: Columns,
+    eps: f64,
+    g: &'a [T],
+    x: &'a [T],
+    mean: &'a [T],
+    variance: &'a [T],
+    weight: Option<&'a [T]>,
+    gx: &'a Parts<'a, T>,
+    gweight: &'a mut [T],
+    gbias: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Differentiate<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { columns, eps, g, x, mean, variance, weight, gx, gweight, gbias } = self;
+        let count = columns.planes.count() as f64;
+        let means = columns.spread(|c| [mean[columns.first + c]]);
+        let sums =
+            columns.sum(&means, g, x, |[first, second], mean, g, x| [first + g, g.fma(x - mean, second)]);
+        let mut numbers = [[T::ZERO; 4]; COLUMNS];
+        for c in 0..columns.channels {
+            let at = columns.first + c;
+            let [of_g, of_gx] = sums[c];
+            let r = 1.0 / (variance[at].to_f64() + eps).sqrt();
+            (gbias[c], gweight[c]) = (T::of(of_g), T::of(of_gx * r));
+            let scale = T::of(r) * weight.map_or(T::ONE, |w| w[at]);
+            numbers[c] = [mean[at], scale, T::of(of_g / count), T::of(of_gx * r * r / count)];
+        }
+        let numbers = columns.spread(|c| numbers[c]);
+        columns.apply(&numbers, g, x, gx, |[mean, scale, first, slope], g, x| {
+            scale * (g - first - (x - mean) * slope)
+        });
+    }
+}
