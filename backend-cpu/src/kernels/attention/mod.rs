@@ -20,7 +20,7 @@ use crate::execute::Done;
 use crate::{Cpu, CpuBuffer};
 
 /// Queries of a block.
-const QUERIES: usize = 64;
+const QUERIES: usize = 32;
 /// Keys of a block: with [`QUERIES`] a 32 kB block of scores.
 const KEYS: usize = 128;
 
