@@ -1,9 +1,10 @@
 //! Convolutions in all three passes.
 
+use gradus_backend_cpu::Precision;
 use gradus_tensor_core::op::Conv;
 use gradus_tensor_core::{DType, Op};
 
-use crate::common::{Devices, LIES, Lie, Operand, check};
+use crate::common::{Devices, LIES, Lie, Operand, check, check_within, run_on};
 
 struct Case {
     conv: Conv,
@@ -91,7 +92,8 @@ fn sizes() -> Vec<Case> {
     ]
 }
 
-fn check_passes(devices: &Devices, case: &Case, dtype: DType, lie: Lie) {
+/// The three passes of a case, the first one also with a bias, each with its operands.
+fn passes(case: &Case, dtype: DType, lie: Lie) -> Vec<(Op, Vec<Operand>)> {
     let conv = case.conv;
     let spatial = case.x.len() - 2;
     let out = conv.output_size(&case.x[2..], case.kernel).unwrap();
@@ -109,12 +111,18 @@ fn check_passes(devices: &Devices, case: &Case, dtype: DType, lie: Lie) {
     let w = Operand::random(&w, dtype, lie, 2);
     let b = Operand::random(&[case.outputs], dtype, lie, 3);
     let g = Operand::random(&y, dtype, lie, 4);
-    check(devices, &Op::Conv(conv), &[x.clone(), w.clone()], dtype);
-    check(devices, &Op::Conv(conv), &[x.clone(), w.clone(), b], dtype);
-    let op = Op::ConvBackwardInput { conv, size: three(&case.x[2..]) };
-    check(devices, &op, &[g.clone(), w], dtype);
-    let op = Op::ConvBackwardWeight { conv, kernel: three(case.kernel) };
-    check(devices, &op, &[g, x], dtype);
+    vec![
+        (Op::Conv(conv), vec![x.clone(), w.clone()]),
+        (Op::Conv(conv), vec![x.clone(), w.clone(), b]),
+        (Op::ConvBackwardInput { conv, size: three(&case.x[2..]) }, vec![g.clone(), w]),
+        (Op::ConvBackwardWeight { conv, kernel: three(case.kernel) }, vec![g, x]),
+    ]
+}
+
+fn check_passes(devices: &Devices, case: &Case, dtype: DType, lie: Lie) {
+    for (op, operands) in passes(case, dtype, lie) {
+        check(devices, &op, &operands, dtype);
+    }
 }
 
 #[test]
@@ -135,5 +143,84 @@ fn convolutions_that_are_cut_for_threads_are_right_in_all_passes() {
     let devices = Devices::new();
     for case in sizes() {
         check_passes(&devices, &case, DType::F32, Lie::Contiguous);
+    }
+}
+
+/// Convolutions that larger tiles can compute: rows and columns that they divide and do not, one of a plane and many, every
+/// padding, images together in a register and rows longer than one; many tiles, and large weights.
+fn tiles() -> Vec<Case> {
+    let case = |x, outputs, padding| case(x, outputs, &[3, 3], [1; 3], padding, [1; 3], 1);
+    vec![
+        case(&[32, 24, 4, 4], 25, [1; 3]),
+        case(&[3, 33, 19, 23], 24, [0; 3]),
+        case(&[2, 24, 29, 71], 26, [1; 3]),
+        case(&[5, 27, 11, 9], 31, [2, 2, 0]),
+        case(&[7, 24, 7, 8], 40, [1, 2, 0]),
+        case(&[9, 25, 15, 3], 24, [0, 1, 0]),
+        case(&[6, 30, 12, 12], 70, [3, 0, 0]),
+        case(&[31, 64, 8, 8], 64, [1; 3]),
+        case(&[17, 300, 4, 4], 290, [1; 3]),
+        case(&[40, 280, 7, 7], 96, [1; 3]),
+    ]
+}
+
+#[test]
+fn large_tiles_are_right_in_all_passes() {
+    let devices = Devices::new();
+    let high = Devices::of(Precision::High);
+    for case in tiles() {
+        check_passes(&devices, &case, DType::BF16, Lie::Contiguous);
+        check_passes(&devices, &case, DType::F16, Lie::Contiguous);
+        for (op, operands) in passes(&case, DType::F32, Lie::Contiguous) {
+            check_within(&high, &op, &operands, 1e-5);
+        }
+    }
+    for case in sizes() {
+        check_passes(&devices, &case, DType::BF16, Lie::Contiguous);
+    }
+}
+
+/// The root mean square of what differs, relative to that of what is wanted.
+fn error(got: &[f64], want: &[f64]) -> f64 {
+    let squares: f64 = got.iter().zip(want).map(|(got, want)| (got - want).powi(2)).sum();
+    (squares / want.iter().map(|want| want * want).sum::<f64>()).sqrt()
+}
+
+/// Errors of the outputs of a device and of rounding once, for a case in all passes.
+fn errors(devices: &Devices, case: &Case, dtype: DType) -> Vec<[f64; 2]> {
+    passes(case, dtype, Lie::Contiguous)
+        .into_iter()
+        .map(|(op, operands)| {
+            let exact: Vec<_> = operands.iter().map(|x| x.cast(DType::F64)).collect();
+            let want = run_on(&devices.reference, &op, &exact).remove(0);
+            let rounded = want.cast(dtype).values();
+            let got = run_on(&devices.cpus[0], &op, &operands).remove(0).values();
+            [error(&got, &want.values()), error(&rounded, &want.values())]
+        })
+        .collect()
+}
+
+#[test]
+fn convolutions_of_half_precision_are_as_good_as_direct_sums_rounded_once() {
+    let devices = Devices::new();
+    for case in tiles() {
+        for dtype in [DType::BF16, DType::F16] {
+            for [got, rounded] in errors(&devices, &case, dtype) {
+                assert!(got < 1.01 * rounded, "an error of {got}, of {rounded} by rounding, of {:?}", case.x);
+            }
+        }
+    }
+}
+
+#[test]
+fn errors_of_single_precision_are_what_the_device_was_asked_for() {
+    for (precision, most) in [(Precision::Highest, 8e-7), (Precision::High, 4e-6), (Precision::Medium, 4e-3)]
+    {
+        let devices = Devices::of(precision);
+        for case in tiles() {
+            for [got, _] in errors(&devices, &case, DType::F32) {
+                assert!(got < most, "an error of {got} for {precision} of {:?}", case.x);
+            }
+        }
     }
 }

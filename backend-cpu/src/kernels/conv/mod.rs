@@ -29,13 +29,15 @@ pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &M
         let mut y = Output::<T>::new(cpu, out)?;
         let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
         let (x, w) = (Dense::<T>::new(cpu, x)?, Dense::<T>::new(cpu, w)?);
-        run_forward(cpu, &geometry, &x, &w, bias.as_deref(), y.slice())?;
+        let size = winograd::suits(cpu, out.dtype, &geometry);
+        run_forward(cpu, size, &geometry, &x, &w, bias.as_deref(), y.slice())?;
         done(y.finish(cpu)?)
     })
 }
 
 fn run_forward<T: Real>(
     cpu: &Cpu,
+    size: Option<winograd::Size>,
     geometry: &Geometry,
     x: &[T],
     w: &[T],
@@ -46,8 +48,8 @@ fn run_forward<T: Real>(
         Ok(())
     } else if geometry.depthwise() && !x.is_empty() {
         depthwise::forward(cpu, geometry, x, w, bias, y)
-    } else if winograd::suits(geometry) {
-        winograd::convolve(cpu, geometry, x, winograd::Weight::Forward(w), bias, y)
+    } else if let Some(size) = size {
+        winograd::convolve(cpu, size, geometry, x, winograd::Weight::Forward(w), bias, y)
     } else {
         let w = Mat::new(w, geometry.groups * geometry.outputs, geometry.depth());
         forward::forward(cpu, geometry, x, w, bias, y)
@@ -68,9 +70,11 @@ pub(crate) fn backward_input(
         let (g, w) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, w)?);
         if geometry.depthwise() && !g.is_empty() && !gx.slice().is_empty() {
             depthwise::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
-        } else if winograd::suits(&geometry.reversed()) && geometry.stride == [1; 3] {
+        } else if geometry.stride == [1; 3]
+            && let Some(size) = winograd::suits(cpu, out.dtype, &geometry.reversed())
+        {
             let (reversed, w) = (geometry.reversed(), winograd::Weight::Reversed(&w));
-            winograd::convolve(cpu, &reversed, &g, w, None, gx.slice())?;
+            winograd::convolve(cpu, size, &reversed, &g, w, None, gx.slice())?;
         } else {
             input::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
         }
@@ -92,8 +96,8 @@ pub(crate) fn backward_weight(
         let (g, x) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, x)?);
         if geometry.depthwise() && !g.is_empty() && !x.is_empty() {
             depthwise::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
-        } else if winograd::suits(&geometry) {
-            winograd::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
+        } else if let Some(size) = winograd::suits(cpu, out.dtype, &geometry) {
+            winograd::backward_weight(cpu, size, &geometry, &g, &x, gw.slice())?;
         } else {
             weight::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
         }
