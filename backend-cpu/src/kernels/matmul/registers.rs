@@ -64,6 +64,20 @@ pub(crate) trait Lanes: Copy {
             [Self::load(all.as_ptr()), Self::load(all.as_ptr().add(Self::LANES))]
         }
     }
+    /// All elements but the first, and then `last`.
+    ///
+    /// # Safety
+    /// The machine has the register.
+    #[inline(always)]
+    unsafe fn shifted(self, last: Self::Element) -> Self {
+        let mut all = [last; MOST + 1];
+        // SAFETY: promised by the caller; there is room for a register from both places on.
+        unsafe {
+            self.store(all.as_mut_ptr());
+            all[Self::LANES] = last;
+            Self::load(all.as_ptr().add(1))
+        }
+    }
     /// Says that a register will be read from there soon, wherever that is.
     fn expect(_: *const Self::Element) {}
 
@@ -80,7 +94,7 @@ pub(crate) trait Lanes: Copy {
 macro_rules! lanes {
     ($register:ty, $element:ty, $lanes:literal, $rows:literal,
         $load:ident, $store:ident, $splat:ident, $fma:ident
-        $(, $transpose:ident)? $(; $apart:ident, $together:ident)?) => {
+        $(, $transpose:ident)? $(; $apart:ident, $together:ident, $shifted:ident)?) => {
         #[cfg(target_arch = "x86_64")]
         impl Lanes for $register {
             type Element = $element;
@@ -123,6 +137,11 @@ macro_rules! lanes {
                     // SAFETY: promised by the caller.
                     unsafe { $together(even, odd) }
                 }
+                #[inline(always)]
+                unsafe fn shifted(self, last: $element) -> Self {
+                    // SAFETY: promised by the caller.
+                    unsafe { $shifted(self, last) }
+                }
             )?
             $(
                 const BLOCK: usize = 8;
@@ -136,8 +155,8 @@ macro_rules! lanes {
     };
 }
 
-lanes!(__m512, f32, 16, 8, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, transpose; apart16, together16);
-lanes!(__m256, f32, 8, 6, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps, transpose; apart8, together8);
+lanes!(__m512, f32, 16, 8, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, transpose; apart16, together16, shifted16);
+lanes!(__m256, f32, 8, 6, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps, transpose; apart8, together8, shifted8);
 lanes!(__m512d, f64, 8, 8, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd, _mm512_fmadd_pd);
 lanes!(__m256d, f64, 4, 6, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_fmadd_pd);
 
@@ -249,6 +268,30 @@ unsafe fn together8(even: __m256, odd: __m256) -> [__m256; 2] {
     unsafe {
         let (a, b) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
         [_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)]
+    }
+}
+
+/// # Safety
+/// There is AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn shifted16(x: __m512, last: f32) -> __m512 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let (x, last) = (_mm512_castps_si512(x), _mm512_castps_si512(_mm512_set1_ps(last)));
+        _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(last, x))
+    }
+}
+
+/// # Safety
+/// There is AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn shifted8(x: __m256, last: f32) -> __m256 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let turned = _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));
+        _mm256_blend_ps::<0x80>(turned, _mm256_set1_ps(last))
     }
 }
 

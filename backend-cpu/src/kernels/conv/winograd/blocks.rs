@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::Pass;
-use super::planes::{Gather, LANES, Products, Tiles, stride};
+use super::planes::{LANES, Products, Tiles, stride};
 use super::tile::Tile;
 use super::weight::{self, padded};
+use super::{Pass, gather_channel, gather_scratch, scatter_scratch};
 use crate::kernels::conv::geometry::Geometry;
-use crate::kernels::dense::{Real, Scratch, tasks};
+use crate::kernels::dense::{Scratch, Stored, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
+use crate::math::real::Real as _;
 
 /// Transformed values of a block: three quarters of a megabyte of `f32`.
 const VALUES: usize = 3 << 16;
@@ -61,10 +62,10 @@ pub(super) fn cut<F: Tile>(g: &Geometry) -> Option<Vec<Block>> {
     (blocks.len() >= FEWEST).then_some(blocks)
 }
 
-impl<T: Real, F: Tile> Pass<'_, T, F> {
+impl<S: Stored, F: Tile> Pass<'_, S, F> {
     pub(super) fn in_blocks(&self, blocks: &[Block]) -> Result<()> {
         let Pass { cpu, g, .. } = *self;
-        let u = weight::transformed::<T, F>(cpu, g, self.w)?;
+        let u = weight::transformed::<S, F>(cpu, g, self.w)?;
         let tiles = |block: &Block| Tiles::<F>::new(g, block.images.len()).rows(block.rows.clone());
         let most = blocks.first().map_or(0, |block| tiles(block).count());
         tasks(cpu, blocks.len(), g.channels * g.outputs * most * F::PRODUCTS / 4, |i| {
@@ -73,28 +74,23 @@ impl<T: Real, F: Tile> Pass<'_, T, F> {
     }
 
     /// Some tiles of some images, from `first` on.
-    fn block(&self, tiles: Tiles<F>, first: usize, u: &[T]) -> Result<()> {
+    fn block(&self, tiles: Tiles<F>, first: usize, u: &[S::Computed]) -> Result<()> {
         let Pass { cpu, g, x, .. } = *self;
         let (channels, outputs) = (g.channels, g.outputs);
         let (count, pitch) = (tiles.count(), tiles.pitch());
         let together = outputs.min(OUTPUTS);
         let (v_stride, m_stride) = (stride(channels, pitch), stride(together, pitch));
         let (u_pitch, u_stride) = (padded(channels), stride(outputs, padded(channels)));
-        let mut v = Scratch::<T>::new(cpu, F::PRODUCTS * v_stride)?;
-        let mut m = Scratch::<T>::new(cpu, F::PRODUCTS * m_stride)?;
-        let mut scratch = Scratch::new(cpu, tiles.gather_scratch().max(tiles.scatter_scratch()))?;
+        let mut v = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * v_stride)?;
+        let mut m = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * m_stride)?;
+        let needed = gather_scratch::<S, F>(&tiles).max(scatter_scratch::<S, F>(&tiles));
+        let mut scratch = Scratch::new(cpu, needed)?;
         let (to, borders) = (v.slice().as_mut_ptr(), tiles.borders());
         for c in 0..channels {
-            let work = Gather {
-                tiles,
-                borders: &borders,
-                planes: &x[(first * channels + c) * g.area()..],
-                image_pitch: channels * g.area(),
-                scratch: scratch.slice(),
-                // SAFETY: channel `c` of the products lies in `v`.
-                to: Products { start: unsafe { to.add(c * pitch) }, stride: v_stride },
-            };
-            T::in_lanes(cpu.level(), work);
+            let x = &x[(first * channels + c) * g.area()..];
+            // SAFETY: channel `c` of the products lies in `v`.
+            let to = Products { start: unsafe { to.add(c * pitch) }, stride: v_stride };
+            gather_channel(cpu, g, tiles, &borders, x, to, scratch.slice());
         }
         let v = v.as_slice();
         for start in (0..outputs).step_by(together) {
@@ -104,7 +100,7 @@ impl<T: Real, F: Tile> Pass<'_, T, F> {
                 let mut c = MatMut::pitched(to, rows.len(), count, pitch);
                 let v = Mat::pitched(&v[f * v_stride..(f + 1) * v_stride], channels, count, pitch);
                 let u = Mat::pitched(&u[f * u_stride..(f + 1) * u_stride], outputs, channels, u_pitch);
-                product(&mut c, Old::Ignore, T::ONE, u.rows(rows.clone()), v);
+                product(&mut c, Old::Ignore, S::Computed::ONE, u.rows(rows.clone()), v);
             }
             let from = m.slice().as_mut_ptr();
             for o in rows {

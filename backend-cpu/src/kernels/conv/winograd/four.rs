@@ -122,27 +122,22 @@ impl Tile for Four {
     }
 
     #[inline(always)]
-    unsafe fn split<V: Lanes>(line: *const V::Element) -> [V; MOST] {
+    unsafe fn split<V: Lanes>([a, b, c, d, o, _]: [V; MOST]) -> [V; MOST] {
         // SAFETY: promised by the caller.
         unsafe {
-            let o = V::splat(V::Element::ZERO);
-            let [a, b] = V::apart(V::load(line), V::load(line.add(V::LANES)));
-            let [c, d] = V::apart(V::load(line.add(2 * V::LANES)), V::load(line.add(3 * V::LANES)));
+            let ([a, b], [c, d]) = (V::apart(a, b), V::apart(c, d));
             let ([a, c], [b, d]) = (V::apart(a, c), V::apart(b, d));
             [a, b, c, d, o, o]
         }
     }
 
     #[inline(always)]
-    unsafe fn join<V: Lanes>([a, b, c, d, ..]: [V; MOST], line: *mut V::Element) {
+    unsafe fn join<V: Lanes>([a, b, c, d, o, _]: [V; MOST]) -> [V; MOST] {
         // SAFETY: promised by the caller.
         unsafe {
-            let (even, odd) = (V::together(a, c), V::together(b, d));
-            for (half, (even, odd)) in even.into_iter().zip(odd).enumerate() {
-                let [low, high] = V::together(even, odd);
-                low.store(line.add(2 * half * V::LANES));
-                high.store(line.add((2 * half + 1) * V::LANES));
-            }
+            let ([a, c], [b, d]) = (V::together(a, c), V::together(b, d));
+            let ([a, b], [c, d]) = (V::together(a, b), V::together(c, d));
+            [a, b, c, d, o, o]
         }
     }
 }

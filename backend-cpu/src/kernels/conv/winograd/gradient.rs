@@ -4,14 +4,16 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::planes::{self, Products, Spread, Tiles, stride};
+use super::planes::{self, Planes, Products, Tiles, stride};
+use super::scatter::Spread;
 use super::tile::Tile;
 use super::weight::{self, padded};
 use super::{gather, images_at_once};
 use crate::Cpu;
 use crate::kernels::conv::geometry::Geometry;
-use crate::kernels::dense::{Parts, Real, Scratch, tasks};
+use crate::kernels::dense::{Parts, Real, Scratch, Stored, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
+use crate::kernels::matmul::registers::Registers;
 use crate::parallel::SendPtr;
 
 /// Transformed values of inputs and gradients: 8 MB of `f32`, a part of a last-level cache.
@@ -24,12 +26,12 @@ const BLOCK: [usize; 2] = [64, 48];
 const FEWEST: usize = 16;
 
 /// `gw` from the output's gradient `gy` and the input.
-pub(super) fn backward_weight<T: Real, F: Tile>(
+pub(super) fn backward_weight<S: Stored, F: Tile>(
     cpu: &Cpu,
     g: &Geometry,
-    gy: &[T],
-    x: &[T],
-    gw: &mut [T],
+    gy: &[S],
+    x: &[S],
+    gw: &mut [S],
 ) -> Result<()> {
     let (channels, outputs) = (g.channels, g.outputs);
     let most = images_at_once::<F>(g, channels + outputs, VALUES);
@@ -50,7 +52,7 @@ pub(super) fn backward_weight<T: Real, F: Tile>(
         });
     }
     let (pitch, distance) = (padded(channels), stride(outputs, padded(channels)));
-    let mut u = Scratch::<T>::new(cpu, F::PRODUCTS * distance)?;
+    let mut u = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * distance)?;
     let mut old = Old::Ignore;
     for first in (0..g.images).step_by(most) {
         let tiles = Tiles::<F>::new(g, most.min(g.images - first));
@@ -74,7 +76,7 @@ pub(super) fn backward_weight<T: Real, F: Tile>(
         // SAFETY: the rows of output `o` lie in `u`, and its weights are written by this task alone.
         unsafe {
             let u = Products { start: u.get().add(o * pitch), stride: distance };
-            weight::gradient::<T, F>(cpu, g, u, [o..o + 1, 0..channels], &gw)
+            weight::gradient::<S, F>(cpu, g, u, [o..o + 1, 0..channels], &gw)
         }
     })
 }
@@ -105,7 +107,7 @@ impl<T: Real, F: Tile> Sums<'_, T, F> {
     }
 
     /// The gradient of the weights of some outputs and channels.
-    fn block(&self, some: [Range<usize>; 2], gw: &Parts<'_, T>) -> Result<()> {
+    fn block<S: Stored<Computed = T>>(&self, some: [Range<usize>; 2], gw: &Parts<'_, S>) -> Result<()> {
         let [rows, cols] = [some[0].len(), some[1].len()];
         let (pitch, distance) = (padded(cols), stride(rows, padded(cols)));
         let mut u = Scratch::new(self.cpu, F::PRODUCTS * distance)?;
@@ -114,27 +116,30 @@ impl<T: Real, F: Tile> Sums<'_, T, F> {
         }
         let u = Products { start: u.slice().as_mut_ptr(), stride: distance };
         // SAFETY: the products of so many outputs and channels lie in `u`; blocks are disjoint.
-        unsafe { weight::gradient::<T, F>(self.cpu, self.g, u, some, gw) }
+        unsafe { weight::gradient::<S, F>(self.cpu, self.g, u, some, gw) }
     }
 }
 
 /// Transforms all outputs' gradients of some images, from the first one of `gy` on.
-fn spread<T: Real, F: Tile>(cpu: &Cpu, g: &Geometry, tiles: Tiles<F>, gy: &[T], to: &mut [T]) -> Result<()> {
-    let (outputs, pitch) = (g.outputs, tiles.pitch());
+fn spread<S: Stored, F: Tile>(
+    cpu: &Cpu,
+    g: &Geometry,
+    tiles: Tiles<F>,
+    gy: &[S],
+    to: &mut [S::Computed],
+) -> Result<()> {
+    let (outputs, pitch, read) = (g.outputs, tiles.pitch(), tiles.gradients());
     let stride = planes::stride(outputs, pitch);
     assert!(to.len() >= F::PRODUCTS * stride);
     let to = SendPtr(to.as_mut_ptr());
+    let more = if S::SAME { 0 } else { read.scratch() };
     tasks(cpu, outputs, F::PRODUCTS * tiles.count(), |o| {
-        let mut scratch = Scratch::new(cpu, tiles.scatter_scratch())?;
-        let work = Spread {
-            tiles,
-            planes: &gy[o * g.out_area()..],
-            image_pitch: outputs * g.out_area(),
-            scratch: scratch.slice(),
-            // SAFETY: channel `o` of the products lies in `to`, and is written by this task alone.
-            to: Products { start: unsafe { to.get().add(o * pitch) }, stride },
-        };
-        T::in_lanes(cpu.level(), work);
+        let mut scratch = Scratch::new(cpu, tiles.scatter_scratch() + more)?;
+        let (scratch, wide) = scratch.slice().split_at_mut(tiles.scatter_scratch());
+        let planes = Planes::new(cpu, &gy[o * g.out_area()..], outputs * g.out_area(), &read, wide);
+        // SAFETY: channel `o` of the products lies in `to`, and is written by this task alone.
+        let to = Products { start: unsafe { to.get().add(o * pitch) }, stride };
+        S::Computed::in_lanes(cpu.level(), Spread { tiles, planes, scratch, to });
         Ok(())
     })
 }

@@ -19,9 +19,11 @@
 
 mod blocks;
 mod four;
+mod gather;
 mod gradient;
 mod outputs;
 mod planes;
+mod scatter;
 mod tile;
 mod two;
 mod weight;
@@ -31,11 +33,15 @@ use std::marker::PhantomData;
 use gradus_tensor_core::{DType, Result};
 
 use self::four::Four;
-use self::planes::{Gather, Products, Scatter, Tiles};
+use self::gather::Gather;
+use self::planes::{Borders, Planes, Products, Tiles};
+use self::scatter::Scatter;
 use self::tile::Tile;
 use self::two::Two;
 use super::geometry::Geometry;
-use crate::kernels::dense::{Parts, Real, Scratch, tasks};
+use crate::kernels::dense::{Parts, Scratch, Stored, tasks};
+use crate::kernels::matmul::registers::Registers;
+use crate::math::real::Real as _;
 use crate::parallel::SendPtr;
 use crate::{Cpu, Precision};
 
@@ -93,55 +99,55 @@ pub(super) enum Weight<'a, T> {
 }
 
 /// `y = conv(x, w) + bias`.
-pub(super) fn convolve<T: Real>(
+pub(super) fn convolve<S: Stored>(
     cpu: &Cpu,
     size: Size,
     g: &Geometry,
-    x: &[T],
-    w: Weight<'_, T>,
-    bias: Option<&[T]>,
-    y: &mut [T],
+    x: &[S],
+    w: Weight<'_, S>,
+    bias: Option<&[S::Computed]>,
+    y: &mut [S],
 ) -> Result<()> {
     match size {
-        Size::Two => Pass::<T, Two>::new(cpu, g, x, w, bias, y).run(),
-        Size::Four => Pass::<T, Four>::new(cpu, g, x, w, bias, y).run(),
+        Size::Two => Pass::<S, Two>::new(cpu, g, x, w, bias, y).run(),
+        Size::Four => Pass::<S, Four>::new(cpu, g, x, w, bias, y).run(),
     }
 }
 
 /// `gw` from the output's gradient and the input.
-pub(super) fn backward_weight<T: Real>(
+pub(super) fn backward_weight<S: Stored>(
     cpu: &Cpu,
     size: Size,
     g: &Geometry,
-    gy: &[T],
-    x: &[T],
-    gw: &mut [T],
+    gy: &[S],
+    x: &[S],
+    gw: &mut [S],
 ) -> Result<()> {
     match size {
-        Size::Two => gradient::backward_weight::<T, Two>(cpu, g, gy, x, gw),
-        Size::Four => gradient::backward_weight::<T, Four>(cpu, g, gy, x, gw),
+        Size::Two => gradient::backward_weight::<S, Two>(cpu, g, gy, x, gw),
+        Size::Four => gradient::backward_weight::<S, Four>(cpu, g, gy, x, gw),
     }
 }
 
 /// A convolution under way.
-struct Pass<'a, T, F> {
+struct Pass<'a, S: Stored, F> {
     cpu: &'a Cpu,
     g: &'a Geometry,
-    x: &'a [T],
-    w: Weight<'a, T>,
-    bias: Option<&'a [T]>,
-    y: Parts<'a, T>,
+    x: &'a [S],
+    w: Weight<'a, S>,
+    bias: Option<&'a [S::Computed]>,
+    y: Parts<'a, S>,
     tile: PhantomData<F>,
 }
 
-impl<'a, T: Real, F: Tile> Pass<'a, T, F> {
+impl<'a, S: Stored, F: Tile> Pass<'a, S, F> {
     fn new(
         cpu: &'a Cpu,
         g: &'a Geometry,
-        x: &'a [T],
-        w: Weight<'a, T>,
-        bias: Option<&'a [T]>,
-        y: &'a mut [T],
+        x: &'a [S],
+        w: Weight<'a, S>,
+        bias: Option<&'a [S::Computed]>,
+        y: &'a mut [S],
     ) -> Self {
         Pass { cpu, g, x, w, bias, y: Parts::new(y), tile: PhantomData }
     }
@@ -154,41 +160,79 @@ impl<'a, T: Real, F: Tile> Pass<'a, T, F> {
     }
 
     /// Transforms an output channel's products into its planes, from image `first` on.
-    fn scatter(&self, tiles: Tiles<F>, first: usize, o: usize, from: Products<T>, scratch: &mut [T]) {
-        let (outputs, area) = (self.g.outputs, self.g.out_area());
-        let work = Scatter {
-            tiles,
-            from,
-            bias: self.bias.map_or(T::ZERO, |b| b[o]),
-            scratch,
-            planes: &self.y,
-            first: (first * outputs + o) * area,
-            image_pitch: outputs * area,
-        };
-        T::in_lanes(self.cpu.level(), work);
+    fn scatter(
+        &self,
+        tiles: Tiles<F>,
+        first: usize,
+        o: usize,
+        from: Products<S::Computed>,
+        scratch: &mut [S::Computed],
+    ) {
+        let (level, outputs, area) = (self.cpu.level(), self.g.outputs, self.g.out_area());
+        let (first, image_pitch) = ((first * outputs + o) * area + tiles.before(), outputs * area);
+        let bias = self.bias.map_or(S::Computed::ZERO, |b| b[o]);
+        let (scratch, wide) = scratch.split_at_mut(tiles.scatter_scratch());
+        if let Some(planes) = S::computed_parts(&self.y) {
+            let work = Scatter { tiles, from, bias, scratch, planes, first, image_pitch };
+            return S::Computed::in_lanes(level, work);
+        }
+        let each = tiles.outputs();
+        let planes = &Parts::new(&mut wide[..tiles.images * each]);
+        let work = Scatter { tiles, from, bias, scratch, planes, first: 0, image_pitch: each };
+        S::Computed::in_lanes(level, work);
+        for i in 0..tiles.images {
+            let start = first + i * image_pitch;
+            // SAFETY: no other call writes these rows of the image at the same time.
+            let to = unsafe { self.y.part(start..start + each) };
+            S::narrow(level, &wide[i * each..], to);
+        }
     }
 }
 
+/// Elements of scratch memory for [`Pass::scatter`].
+fn scatter_scratch<S: Stored, F: Tile>(tiles: &Tiles<F>) -> usize {
+    tiles.scatter_scratch() + if S::SAME { 0 } else { tiles.images * tiles.outputs() }
+}
+
 /// Transforms all channels of some images, from the first one of `x` on.
-fn gather<T: Real, F: Tile>(cpu: &Cpu, g: &Geometry, tiles: Tiles<F>, x: &[T], to: &mut [T]) -> Result<()> {
+fn gather<S: Stored, F: Tile>(
+    cpu: &Cpu,
+    g: &Geometry,
+    tiles: Tiles<F>,
+    x: &[S],
+    to: &mut [S::Computed],
+) -> Result<()> {
     let (channels, pitch) = (g.channels, tiles.pitch());
     let stride = planes::stride(channels, pitch);
     assert!(to.len() >= F::PRODUCTS * stride);
     let (to, borders) = (SendPtr(to.as_mut_ptr()), tiles.borders());
     tasks(cpu, channels, F::PRODUCTS * tiles.count(), |c| {
-        let mut scratch = Scratch::new(cpu, tiles.gather_scratch())?;
-        let work = Gather {
-            tiles,
-            borders: &borders,
-            planes: &x[c * g.area()..],
-            image_pitch: channels * g.area(),
-            scratch: scratch.slice(),
-            // SAFETY: channel `c` of the products lies in `to`, and is written by this task alone.
-            to: Products { start: unsafe { to.get().add(c * pitch) }, stride },
-        };
-        T::in_lanes(cpu.level(), work);
+        let mut scratch = Scratch::new(cpu, gather_scratch::<S, F>(&tiles))?;
+        // SAFETY: channel `c` of the products lies in `to`, and is written by this task alone.
+        let to = Products { start: unsafe { to.get().add(c * pitch) }, stride };
+        gather_channel(cpu, g, tiles, &borders, &x[c * g.area()..], to, scratch.slice());
         Ok(())
     })
+}
+
+/// Transforms one channel of some images, from the first one of `x` on.
+fn gather_channel<S: Stored, F: Tile>(
+    cpu: &Cpu,
+    g: &Geometry,
+    tiles: Tiles<F>,
+    borders: &Borders,
+    x: &[S],
+    to: Products<S::Computed>,
+    scratch: &mut [S::Computed],
+) {
+    let (scratch, wide) = scratch.split_at_mut(tiles.gather_scratch());
+    let planes = Planes::new(cpu, x, g.channels * g.area(), &tiles.read(), wide);
+    S::Computed::in_lanes(cpu.level(), Gather { tiles, borders, planes, scratch, to });
+}
+
+/// Elements of scratch memory for [`gather_channel`].
+fn gather_scratch<S: Stored, F: Tile>(tiles: &Tiles<F>) -> usize {
+    tiles.gather_scratch() + if S::SAME { 0 } else { tiles.read().scratch() }
 }
 
 /// So many images that values between the phases, of so many channels, are at most `most`.

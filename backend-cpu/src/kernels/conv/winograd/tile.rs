@@ -59,32 +59,47 @@ pub(super) trait Tile: Copy + Send + Sync {
     /// As above.
     unsafe fn filter_adjoint<V: Lanes>(u: [V; MOST]) -> [V; MOST];
 
-    /// Of a line of which each tile has `OUT` elements, the first elements of as many tiles as there are lanes, then the
+    /// Of `OUT` registers that follow each other, of which each tile has `OUT` elements, the first elements of all tiles, the
     /// second ones, and so on.
     ///
     /// # Safety
-    /// The machine has the register, and `OUT` registers can be read.
-    unsafe fn split<V: Lanes>(line: *const V::Element) -> [V; MOST];
+    /// As above.
+    unsafe fn split<V: Lanes>(line: [V; MOST]) -> [V; MOST];
 
     /// The reverse of [`Tile::split`].
     ///
     /// # Safety
-    /// The machine has the register, and `OUT` registers can be written.
-    unsafe fn join<V: Lanes>(values: [V; MOST], line: *mut V::Element);
+    /// As above.
+    unsafe fn join<V: Lanes>(values: [V; MOST]) -> [V; MOST];
+}
 
-    /// All inputs of as many tiles as there are lanes: those of the tiles themselves, and the next ones' that they read.
-    ///
-    /// # Safety
-    /// The machine has the register, and `OUT` registers and `OUT` elements can be read.
-    #[inline(always)]
-    unsafe fn inputs<V: Lanes>(line: *const V::Element) -> [V; MOST] {
-        // SAFETY: promised by the caller.
-        unsafe {
-            let (mut all, next) = (Self::split::<V>(line), Self::split::<V>(line.add(Self::OUT)));
-            all[Self::OUT..Self::IN].copy_from_slice(&next[..Self::IN - Self::OUT]);
-            all
+/// Registers that follow each other, as many as a tile has outputs along an axis.
+///
+/// # Safety
+/// The machine has the register, and they can be read.
+#[inline(always)]
+pub(super) unsafe fn load<V: Lanes, F: Tile>(from: *const V::Element) -> [V; MOST] {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut registers = [V::splat(V::Element::ZERO); MOST];
+        for (r, register) in registers.iter_mut().take(F::OUT).enumerate() {
+            *register = V::load(from.add(r * V::LANES));
         }
+        registers
     }
+}
+
+/// All inputs of as many tiles as there are lanes, from what is their own ([`Tile::split`]) and the elements that follow.
+///
+/// # Safety
+/// The machine has the register, and so many elements can be read as tiles overlap.
+#[inline(always)]
+pub(super) unsafe fn inputs<V: Lanes, F: Tile>(mut own: [V; MOST], next: *const V::Element) -> [V; MOST] {
+    for k in F::OUT..F::IN {
+        // SAFETY: promised by the caller.
+        own[k] = unsafe { own[k - F::OUT].shifted(*next.add(k - F::OUT)) };
+    }
+    own
 }
 
 /// A linear function of the values along an axis of a tile.
@@ -167,7 +182,7 @@ pub(super) unsafe fn times<V: Lanes>(a: f64, x: V) -> V {
 #[inline(always)]
 pub(super) unsafe fn twice<V: Lanes, F: Tile, X: Transform<F>>(
     from: *const V::Element,
-    step: usize,
+    step: isize,
     to: *mut V::Element,
     to_step: usize,
 ) {
@@ -180,7 +195,7 @@ pub(super) unsafe fn twice<V: Lanes, F: Tile, X: Transform<F>>(
         for (j, column) in columns.iter_mut().take(a).enumerate() {
             let mut values = [zero; MOST];
             for (i, value) in values.iter_mut().take(a).enumerate() {
-                *value = V::load(from.add((i * a + j) * step));
+                *value = V::load(from.offset((i * a + j) as isize * step));
             }
             *column = X::apply(values);
         }
@@ -212,7 +227,7 @@ mod tests {
         // SAFETY: every machine has arrays; there are so many values, each followed by the next.
         unsafe {
             let (from, to) = (from.as_ptr().cast(), to.as_mut_ptr().cast());
-            twice::<[f64; N], F, X>(from, N, to, N);
+            twice::<[f64; N], F, X>(from, N as isize, to, N);
         }
         to
     }
@@ -258,14 +273,16 @@ mod tests {
     fn lines_are_split_and_joined() {
         fn check<F: Tile>() {
             let line: Vec<f64> = (0..F::OUT * (N + 1)).map(|i| i as f64).collect();
-            let mut joined = vec![0.0; F::OUT * N];
-            // SAFETY: every machine has arrays; the lines are long enough.
-            unsafe {
-                for (k, values) in F::inputs::<[f64; N]>(line.as_ptr()).iter().take(F::IN).enumerate() {
-                    assert_eq!(*values, std::array::from_fn(|j| (F::OUT * j + k) as f64));
-                }
-                F::join(F::split::<[f64; N]>(line.as_ptr()), joined.as_mut_ptr());
+            // SAFETY: every machine has arrays; the line is long enough.
+            let (own, all, joined) = unsafe {
+                let own = F::split(load::<[f64; N], F>(line.as_ptr()));
+                (own, inputs::<_, F>(own, line[F::OUT * N..].as_ptr()), F::join(own))
+            };
+            for (k, values) in all.iter().take(F::IN).enumerate() {
+                assert_eq!(*values, std::array::from_fn(|j| (F::OUT * j + k) as f64));
             }
+            assert_eq!(own[..F::OUT], all[..F::OUT]);
+            let joined = joined[..F::OUT].concat();
             assert_eq!(joined, line[..F::OUT * N]);
         }
         check::<Two>();

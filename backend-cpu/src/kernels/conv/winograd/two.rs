@@ -2,7 +2,6 @@
 
 use super::super::super::matmul::registers::Lanes;
 use super::tile::{MOST, Tile, add, add_times, sub, times};
-use crate::math::real::Real as _;
 
 /// F(2, 3).
 #[derive(Clone, Copy, Debug)]
@@ -48,22 +47,16 @@ impl Tile for Two {
     }
 
     #[inline(always)]
-    unsafe fn split<V: Lanes>(line: *const V::Element) -> [V; MOST] {
+    unsafe fn split<V: Lanes>([a, b, o, ..]: [V; MOST]) -> [V; MOST] {
         // SAFETY: promised by the caller.
-        unsafe {
-            let o = V::splat(V::Element::ZERO);
-            let [a, b] = V::apart(V::load(line), V::load(line.add(V::LANES)));
-            [a, b, o, o, o, o]
-        }
+        let [a, b] = unsafe { V::apart(a, b) };
+        [a, b, o, o, o, o]
     }
 
     #[inline(always)]
-    unsafe fn join<V: Lanes>([a, b, ..]: [V; MOST], line: *mut V::Element) {
+    unsafe fn join<V: Lanes>([a, b, o, ..]: [V; MOST]) -> [V; MOST] {
         // SAFETY: promised by the caller.
-        unsafe {
-            let [a, b] = V::together(a, b);
-            a.store(line);
-            b.store(line.add(V::LANES));
-        }
+        let [a, b] = unsafe { V::together(a, b) };
+        [a, b, o, o, o, o]
     }
 }
