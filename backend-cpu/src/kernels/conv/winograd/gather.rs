@@ -42,7 +42,7 @@ impl<T: Real, F: Tile> InLanes<T> for Gather<'_, T, F> {
             let last = padded + ((images - 1) * pitch + each.next_multiple_of(V::LANES) + F::OUT) as isize;
             if each > NARROW && each.is_multiple_of(V::LANES) && padded >= 0 && last <= data.len() as isize {
                 let planes = &data[padded as usize..];
-                let mut rows = Rows::new(pitch, each, images);
+                let (mut rows, zeros) = (Rows::new(pitch, each, images), [T::ZERO; MOST]);
                 // SAFETY: the rows of all images lie in the planes, as was just seen; so many registers begin within a row of
                 // lines, which ends a register later.
                 unsafe {
@@ -53,7 +53,10 @@ impl<T: Real, F: Tile> InLanes<T> for Gather<'_, T, F> {
                                 *register = V::load(planes.as_ptr().add(at));
                             }
                         }
-                        let values = tile::inputs::<V, F>(F::split(registers), [T::ZERO; MOST].as_ptr());
+                        // What the last tile reads of the next register, unless it is the last one of its image.
+                        let next =
+                            rows.clone().next::<V>().map_or(zeros.as_ptr(), |at| planes.as_ptr().add(at));
+                        let values = tile::inputs::<V, F>(F::split(registers), next);
                         for (k, value) in values.into_iter().take(F::IN).enumerate() {
                             value.store(to.as_mut_ptr().add(k * width + p));
                         }

@@ -11,11 +11,15 @@
 //! them in memory that its thread's cache holds ([`blocks`]). Where tiles are few and channels many, the transformed
 //! weight is what is large: then a task takes some output channels, transforms their weights, multiplies and transforms
 //! ([`outputs`]), so that no transformed weight leaves the cache either. The weight's gradient ([`gradient`]) has the same
-//! two ways. Every cut depends on shapes alone.
+//! two ways. Every cut depends on shapes alone. Half precision is widened just before a transform and rounded, once, just
+//! after one, a channel at a time.
 //!
-//! Errors with the small tile are about those of the direct sum (see [`tile`]). But a value that is not finite reaches all
-//! outputs of the tiles that read it, which may be neighbours of those whose window contains it: one further along an axis
-//! with the small tile, and three with the large one.
+//! Which tile a convolution has depends on its dtype, the device's precision and shapes: the large one where it makes fewer
+//! multiplications, those of tiles that lie partly outside included.
+//!
+//! Errors with the small tile are about those of the direct sum, with the large one about four times as large (see
+//! [`tile`]). A value that is not finite reaches all outputs of the tiles that read it, which may be neighbours of those
+//! whose window contains it: one further along an axis with the small tile, up to three with the large one.
 
 mod blocks;
 mod four;

@@ -213,6 +213,7 @@ pub(super) struct Borders {
 }
 
 /// Registers of rows of several images, one image after the other, of rows that whole registers divide.
+#[derive(Clone)]
 pub(super) struct Rows {
     /// From one image to the next, and how much of each is read.
     pitch: usize,
