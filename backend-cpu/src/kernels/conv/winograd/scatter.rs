@@ -40,32 +40,32 @@ impl<T: Real, F: Tile> InLanes<T> for Scatter<'_, T, F> {
                 }
             }
             let whole = out[1] == F::OUT * columns && out[1] > NARROW && out[1].is_multiple_of(V::LANES);
-            for a in 0..F::OUT.min(lines.len() - r * F::OUT) {
-                if !whole {
-                    break;
-                }
-                let mut rows = Rows::new(self.image_pitch, out[1], images);
-                let start = self.first + (r * F::OUT + a) * out[1];
-                let from = &apart[a * F::OUT * width..];
-                for p in (0..images * columns).step_by(V::LANES) {
-                    // SAFETY: the slices hold what is read and written; whoever made the call promised these rows to it
-                    // alone.
-                    unsafe {
-                        let mut values = [V::splat(T::ZERO); MOST];
-                        for (k, value) in values.iter_mut().take(F::OUT).enumerate() {
-                            let from = from[k * width + p..k * width + p + V::LANES].as_ptr();
-                            *value = one.fma(V::load(from), bias);
-                        }
-                        for register in F::join(values).into_iter().take(F::OUT) {
-                            if let Some(at) = rows.next::<V>() {
-                                let to = self.planes.part(start + at..start + at + V::LANES);
-                                register.store(to.as_mut_ptr());
+            if whole {
+                for a in 0..F::OUT.min(lines.len() - r * F::OUT) {
+                    let mut rows = Rows::new(self.image_pitch, out[1], images);
+                    let start = self.first + (r * F::OUT + a) * out[1];
+                    let from = &apart[a * F::OUT * width..];
+                    for p in (0..images * columns).step_by(V::LANES) {
+                        // SAFETY: the slices hold what is read and written; whoever made the call promised these rows to it
+                        // alone.
+                        unsafe {
+                            let mut values = [V::splat(T::ZERO); MOST];
+                            for (k, value) in values.iter_mut().take(F::OUT).enumerate() {
+                                let from = from[k * width + p..k * width + p + V::LANES].as_ptr();
+                                *value = one.fma(V::load(from), bias);
+                            }
+                            for register in F::join(values).into_iter().take(F::OUT) {
+                                if let Some(at) = rows.next::<V>() {
+                                    let to = self.planes.part(start + at..start + at + V::LANES);
+                                    register.store(to.as_mut_ptr());
+                                }
                             }
                         }
                     }
                 }
+                continue;
             }
-            for i in 0..if whole { 0 } else { images } {
+            for i in 0..images {
                 let start = self.first + i * self.image_pitch;
                 // SAFETY: whoever made the call promised these rows to it alone.
                 let plane = unsafe { self.planes.part(start..start + lines.len() * out[1]) };
