@@ -9,10 +9,12 @@ use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::sync::{Mutex, PoisonError};
 
+use gradus_tensor_core::half::{bf16, f16};
 use gradus_tensor_core::{Backend, Buffers, Element, Error, Meta, Op, Outcome, Result, View};
 
+use crate::math::half::Half;
 use crate::parallel::SendPtr;
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, Level};
 
 pub(crate) use super::real::Real;
 
@@ -36,6 +38,97 @@ macro_rules! with_real {
     };
 }
 pub(crate) use with_real;
+
+/// Runs a block with a type name bound to the element of a float dtype; leaves the function with `Unsupported` for any
+/// other dtype.
+macro_rules! with_stored {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            gradus_tensor_core::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            gradus_tensor_core::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            gradus_tensor_core::DType::F16 => {
+                type $t = gradus_tensor_core::half::f16;
+                $body
+            }
+            gradus_tensor_core::DType::BF16 => {
+                type $t = gradus_tensor_core::half::bf16;
+                $body
+            }
+            _ => Ok(gradus_tensor_core::Outcome::Unsupported),
+        }
+    };
+}
+pub(crate) use with_stored;
+
+/// A float as memory holds it: for kernels that widen and narrow what they work on themselves, while a cache holds it.
+pub(crate) trait Stored: Element + bytemuck::Pod {
+    /// What it is computed in.
+    type Computed: Real;
+    /// Whether that is the type itself.
+    const SAME: bool;
+
+    /// Elements as what is computed with, if they are that.
+    fn computed(slice: &[Self]) -> Option<&[Self::Computed]>;
+    /// The same for a slice that tasks write.
+    fn computed_parts<'a, 'b>(parts: &'b Parts<'a, Self>) -> Option<&'b Parts<'a, Self::Computed>>;
+    /// Copies as many elements as `to` has.
+    fn widen(level: Level, from: &[Self], to: &mut [Self::Computed]);
+    /// Copies as many elements as `to` has, rounded.
+    fn narrow(level: Level, from: &[Self::Computed], to: &mut [Self]);
+}
+
+macro_rules! stored {
+    (same: $($t:ty)*) => {$(
+        impl Stored for $t {
+            type Computed = $t;
+            const SAME: bool = true;
+
+            fn computed(slice: &[Self]) -> Option<&[Self]> {
+                Some(slice)
+            }
+            fn computed_parts<'a, 'b>(parts: &'b Parts<'a, Self>) -> Option<&'b Parts<'a, Self>> {
+                Some(parts)
+            }
+            fn widen(_: Level, from: &[Self], to: &mut [Self]) {
+                to.copy_from_slice(&from[..to.len()]);
+            }
+            fn narrow(_: Level, from: &[Self], to: &mut [Self]) {
+                to.copy_from_slice(&from[..to.len()]);
+            }
+        }
+    )*};
+    (half: $($t:ty)*) => {$(
+        impl Stored for $t {
+            type Computed = f32;
+            const SAME: bool = false;
+
+            fn computed(_: &[Self]) -> Option<&[f32]> {
+                None
+            }
+            fn computed_parts<'a, 'b>(_: &'b Parts<'a, Self>) -> Option<&'b Parts<'a, f32>> {
+                None
+            }
+            fn widen(level: Level, from: &[Self], to: &mut [f32]) {
+                assert!(from.len() >= to.len(), "too few elements");
+                // SAFETY: both hold as many elements as `to` has.
+                unsafe { <$t as Half>::widen(level, from.as_ptr(), to.as_mut_ptr(), to.len()) }
+            }
+            fn narrow(level: Level, from: &[f32], to: &mut [Self]) {
+                assert!(from.len() >= to.len(), "too few elements");
+                // SAFETY: both hold as many elements as `to` has.
+                unsafe { <$t as Half>::narrow(level, from.as_ptr(), to.as_mut_ptr(), to.len()) }
+            }
+        }
+    )*};
+}
+stored!(same: f32 f64);
+stored!(half: f16 bf16);
 
 /// An operand as a contiguous slice.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Operands on both devices, and the comparison.
 
-use gradus_backend_cpu::Cpu;
+use gradus_backend_cpu::{Cpu, Precision};
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{DType, Device, HostArray, Op, Result, Shape, Tensor};
 use gradus_testkit::Reference;
@@ -24,7 +24,11 @@ pub struct Devices {
 
 impl Devices {
     pub fn new() -> Self {
-        let cpu = |threads| Cpu::builder().threads(threads).build().unwrap();
+        Self::of(Precision::Highest)
+    }
+
+    pub fn of(precision: Precision) -> Self {
+        let cpu = |threads| Cpu::builder().threads(threads).precision(precision).build().unwrap();
         Self { cpus: [1, 2, 3].map(cpu).into(), reference: Reference::device() }
     }
 }
@@ -63,6 +67,18 @@ impl Operand {
         let device = Reference::device();
         let host = device.upload(&host).unwrap().cast(dtype).unwrap().to_host().unwrap();
         Self { host, dims: dims.to_vec(), lie }
+    }
+
+    /// The same numbers in another dtype.
+    pub fn cast(&self, dtype: DType) -> Self {
+        let host = Reference::device().upload(&self.host).unwrap().cast(dtype).unwrap().to_host().unwrap();
+        Self { host, ..self.clone() }
+    }
+
+    /// The elements, of an operand that is contiguous.
+    pub fn values(&self) -> Vec<f64> {
+        assert_eq!(self.lie, Lie::Contiguous);
+        self.host.convert()
     }
 
     pub fn dims(&self) -> &[usize] {
@@ -142,9 +158,13 @@ pub fn check_within(devices: &Devices, op: &Op, operands: &[Operand], tolerance:
     }
 }
 
-/// The op's outputs on the first device.
+/// The op's outputs on the reference.
 pub fn run(devices: &Devices, op: &Op, operands: &[Operand]) -> Vec<Operand> {
-    let device = &devices.reference;
+    run_on(&devices.reference, op, operands)
+}
+
+/// The op's outputs on a device.
+pub fn run_on(device: &Device, op: &Op, operands: &[Operand]) -> Vec<Operand> {
     let tensors: Vec<Tensor> = operands.iter().map(|o| o.on(device).unwrap()).collect();
     let refs: Vec<&Tensor> = tensors.iter().collect();
     let outputs = op.run(&refs).unwrap();

@@ -1,9 +1,10 @@
 //! Convolutions in all three passes.
 
+use gradus_backend_cpu::Precision;
 use gradus_tensor_core::op::Conv;
 use gradus_tensor_core::{DType, Op};
 
-use crate::common::{Devices, LIES, Lie, Operand, check};
+use crate::common::{Devices, LIES, Lie, Operand, check, run_on};
 
 struct Case {
     conv: Conv,
@@ -78,6 +79,10 @@ fn sizes() -> Vec<Case> {
         case(&[3, 24, 7, 103], 70, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
         case(&[31, 25, 10, 10], 66, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
         case(&[2, 24, 33, 50], 24, &[3, 3], [1; 3], [0, 2, 0], [1; 3], 1),
+        // Rows of whole registers: of several images, or a part of one.
+        case(&[7, 24, 9, 16], 24, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
+        case(&[3, 24, 6, 48], 24, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
+        case(&[2, 24, 5, 64], 24, &[3, 3], [1; 3], [1, 0, 0], [1; 3], 1),
         case(&[20, 40, 5, 5], 20, &[1, 1], [1; 3], [0; 3], [1; 3], 1),
         case(&[1, 64, 12, 12], 96, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
         case(&[20, 30, 7, 7], 10, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
@@ -91,7 +96,8 @@ fn sizes() -> Vec<Case> {
     ]
 }
 
-fn check_passes(devices: &Devices, case: &Case, dtype: DType, lie: Lie) {
+/// The three passes of a case, the first one also with a bias, each with its operands.
+fn passes(case: &Case, dtype: DType, lie: Lie) -> Vec<(Op, Vec<Operand>)> {
     let conv = case.conv;
     let spatial = case.x.len() - 2;
     let out = conv.output_size(&case.x[2..], case.kernel).unwrap();
@@ -109,12 +115,18 @@ fn check_passes(devices: &Devices, case: &Case, dtype: DType, lie: Lie) {
     let w = Operand::random(&w, dtype, lie, 2);
     let b = Operand::random(&[case.outputs], dtype, lie, 3);
     let g = Operand::random(&y, dtype, lie, 4);
-    check(devices, &Op::Conv(conv), &[x.clone(), w.clone()], dtype);
-    check(devices, &Op::Conv(conv), &[x.clone(), w.clone(), b], dtype);
-    let op = Op::ConvBackwardInput { conv, size: three(&case.x[2..]) };
-    check(devices, &op, &[g.clone(), w], dtype);
-    let op = Op::ConvBackwardWeight { conv, kernel: three(case.kernel) };
-    check(devices, &op, &[g, x], dtype);
+    vec![
+        (Op::Conv(conv), vec![x.clone(), w.clone()]),
+        (Op::Conv(conv), vec![x.clone(), w.clone(), b]),
+        (Op::ConvBackwardInput { conv, size: three(&case.x[2..]) }, vec![g.clone(), w]),
+        (Op::ConvBackwardWeight { conv, kernel: three(case.kernel) }, vec![g, x]),
+    ]
+}
+
+fn check_passes(devices: &Devices, case: &Case, dtype: DType, lie: Lie) {
+    for (op, operands) in passes(case, dtype, lie) {
+        check(devices, &op, &operands, dtype);
+    }
 }
 
 #[test]
@@ -135,5 +147,74 @@ fn convolutions_that_are_cut_for_threads_are_right_in_all_passes() {
     let devices = Devices::new();
     for case in sizes() {
         check_passes(&devices, &case, DType::F32, Lie::Contiguous);
+    }
+}
+
+/// Convolutions that large tiles can compute: rows and columns that they divide and do not, one plane and many, every
+/// padding, images together in a register and rows longer than one; many tiles, and large weights.
+fn tiles() -> Vec<Case> {
+    let case = |x, outputs, padding| case(x, outputs, &[3, 3], [1; 3], padding, [1; 3], 1);
+    vec![
+        case(&[32, 24, 4, 4], 25, [1; 3]),
+        case(&[3, 33, 19, 23], 24, [0; 3]),
+        case(&[1, 24, 29, 71], 26, [1; 3]),
+        case(&[5, 27, 11, 9], 31, [2, 2, 0]),
+        case(&[7, 24, 7, 8], 40, [1, 2, 0]),
+        case(&[9, 25, 15, 3], 24, [0, 1, 0]),
+        case(&[6, 30, 12, 12], 70, [3, 0, 0]),
+        case(&[18, 24, 16, 16], 24, [1; 3]),
+        case(&[5, 24, 33, 32], 24, [0, 1, 0]),
+        case(&[3, 24, 9, 48], 25, [1; 3]),
+        case(&[1, 24, 9, 128], 25, [1; 3]),
+        case(&[7, 280, 4, 4], 170, [1; 3]),
+        case(&[5, 96, 7, 7], 330, [1; 3]),
+    ]
+}
+
+/// The root mean square of what differs, relative to that of what is wanted.
+fn error(got: &[f64], want: &[f64]) -> f64 {
+    let squares: f64 = got.iter().zip(want).map(|(got, want)| (got - want).powi(2)).sum();
+    (squares / want.iter().map(|want| want * want).sum::<f64>()).sqrt()
+}
+
+/// Checks the passes of a case against double precision on several devices, each with what an error may be, of the error
+/// of rounding the exact result once; and that threads do not change a bit.
+fn check_errors(devices: &[(&Devices, f64)], case: &Case, dtype: DType) {
+    for (op, operands) in passes(case, dtype, Lie::Contiguous) {
+        let exact: Vec<_> = operands.iter().map(|x| x.cast(DType::F64)).collect();
+        let want = run_on(&devices[0].0.reference, &op, &exact).remove(0);
+        let rounded = error(&want.cast(dtype).values(), &want.values());
+        for (devices, most) in devices {
+            let outputs: Vec<_> =
+                devices.cpus.iter().map(|cpu| run_on(cpu, &op, &operands).remove(0).values()).collect();
+            let got = error(&outputs[0], &want.values());
+            let what =
+                || format!("{} of {:?} to {} channels, {:?}", op.name(), case.x, case.outputs, case.conv);
+            assert!(got < most * rounded, "an error of {got}, of {rounded} by rounding, in {}", what());
+            assert!(outputs.iter().all(|o| *o == outputs[0]), "threads change the bits of {}", what());
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_half_precision_are_as_good_as_direct_sums_rounded_once() {
+    let devices = Devices::new();
+    for case in tiles() {
+        check_errors(&[(&devices, 1.0001)], &case, DType::BF16);
+        check_errors(&[(&devices, 1.002)], &case, DType::F16);
+    }
+    // And in every place: images of several parts, tiles that are mostly outside.
+    for case in sizes() {
+        check_passes(&devices, &case, DType::BF16, Lie::Contiguous);
+    }
+}
+
+#[test]
+fn errors_of_single_precision_are_what_the_device_was_asked_for() {
+    let [highest, high, medium] = [Precision::Highest, Precision::High, Precision::Medium].map(Devices::of);
+    // Rounding once is an error of 2.5e-8: at most 6e-7, 4e-6 and 4e-3.
+    let devices = [(&highest, 24.0), (&high, 160.0), (&medium, 1.6e5)];
+    for case in tiles() {
+        check_errors(&devices, &case, DType::F32);
     }
 }

@@ -16,7 +16,7 @@ use gradus_tensor_core::op::Conv;
 use gradus_tensor_core::{Meta, Result, View};
 
 use self::geometry::Geometry;
-use super::dense::{Dense, Output, Real, with_real};
+use super::dense::{Dense, Output, Real, Stored, with_real, with_stored};
 use super::matmul::gemm::Mat;
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
@@ -25,6 +25,16 @@ use crate::{Cpu, CpuBuffer};
 pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let (x, w) = (&inputs[0], &inputs[1]);
     let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape);
+    if let Some(size) = winograd::suits(cpu, x.dtype, &geometry) {
+        return with_stored!(x.dtype, S => {
+            let mut y = Output::<S>::new(cpu, out)?;
+            let bias = inputs.get(2).map(|b| Dense::<<S as Stored>::Computed>::new(cpu, b)).transpose()?;
+            let (x, w) = (Dense::<S>::new(cpu, x)?, Dense::<S>::new(cpu, w)?);
+            let w = winograd::Weight::Forward(&w);
+            winograd::convolve(cpu, size, &geometry, &x, w, bias.as_deref(), y.slice())?;
+            done(y.finish(cpu)?)
+        });
+    }
     with_real!(x.dtype, T => {
         let mut y = Output::<T>::new(cpu, out)?;
         let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
@@ -46,8 +56,6 @@ fn run_forward<T: Real>(
         Ok(())
     } else if geometry.depthwise() && !x.is_empty() {
         depthwise::forward(cpu, geometry, x, w, bias, y)
-    } else if winograd::suits(geometry) {
-        winograd::convolve(cpu, geometry, x, winograd::Weight::Forward(w), bias, y)
     } else {
         let w = Mat::new(w, geometry.groups * geometry.outputs, geometry.depth());
         forward::forward(cpu, geometry, x, w, bias, y)
@@ -63,14 +71,20 @@ pub(crate) fn backward_input(
     out: &Meta,
 ) -> Done {
     let geometry = Geometry::new(op, &out.shape, w.layout.shape(), g.layout.shape());
+    let reversed = geometry.reversed();
+    if let Some(size) = winograd::suits(cpu, g.dtype, &reversed) {
+        return with_stored!(g.dtype, S => {
+            let mut gx = Output::<S>::new(cpu, out)?;
+            let (g, w) = (Dense::<S>::new(cpu, g)?, Dense::<S>::new(cpu, w)?);
+            winograd::convolve(cpu, size, &reversed, &g, winograd::Weight::Reversed(&w), None, gx.slice())?;
+            done(gx.finish(cpu)?)
+        });
+    }
     with_real!(g.dtype, T => {
         let mut gx = Output::<T>::new(cpu, out)?;
         let (g, w) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, w)?);
         if geometry.depthwise() && !g.is_empty() && !gx.slice().is_empty() {
             depthwise::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
-        } else if winograd::suits(&geometry.reversed()) && geometry.stride == [1; 3] {
-            let (reversed, w) = (geometry.reversed(), winograd::Weight::Reversed(&w));
-            winograd::convolve(cpu, &reversed, &g, w, None, gx.slice())?;
         } else {
             input::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
         }
@@ -87,13 +101,19 @@ pub(crate) fn backward_weight(
     out: &Meta,
 ) -> Done {
     let geometry = Geometry::new(op, x.layout.shape(), &out.shape, g.layout.shape());
+    if let Some(size) = winograd::suits(cpu, g.dtype, &geometry) {
+        return with_stored!(g.dtype, S => {
+            let mut gw = Output::<S>::new(cpu, out)?;
+            let (g, x) = (Dense::<S>::new(cpu, g)?, Dense::<S>::new(cpu, x)?);
+            winograd::backward_weight(cpu, size, &geometry, &g, &x, gw.slice())?;
+            done(gw.finish(cpu)?)
+        });
+    }
     with_real!(g.dtype, T => {
         let mut gw = Output::<T>::new(cpu, out)?;
         let (g, x) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, x)?);
         if geometry.depthwise() && !g.is_empty() && !x.is_empty() {
             depthwise::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
-        } else if winograd::suits(&geometry) {
-            winograd::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
         } else {
             weight::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
         }

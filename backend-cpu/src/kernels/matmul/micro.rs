@@ -19,6 +19,7 @@ use super::gemm::Old;
 use super::registers::{Lanes, PLAIN};
 use crate::Level;
 use crate::kernels::dense::Real;
+use crate::math::real::Real as _;
 
 /// Depth of a panel: 48 KB with AVX-512.
 const DEPTH: usize = 256;
@@ -179,6 +180,16 @@ unsafe fn pack<V: Lanes, const ACROSS: usize>(
     let width = ACROSS * V::LANES;
     // SAFETY: promised by the caller.
     unsafe {
+        if strides[1] == 1 && cols < width && cols.is_multiple_of(V::LANES) {
+            for k in 0..len {
+                let (from, to) = (b.offset(k as isize * strides[0]), panel.add(k * width));
+                for at in (0..width).step_by(V::LANES) {
+                    let row = if at < cols { V::load(from.add(at)) } else { V::splat(V::Element::ZERO) };
+                    row.store(to.add(at));
+                }
+            }
+            return;
+        }
         if cols < width {
             panel.write_bytes(0, len * width);
         }

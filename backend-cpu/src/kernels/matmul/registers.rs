@@ -28,37 +28,54 @@ pub(crate) trait Lanes: Copy {
     /// # Safety
     /// The machine has the register.
     unsafe fn fma(self, b: Self, sum: Self) -> Self;
-    /// Every other element from the first on, and those between.
+    /// Of two registers whose elements follow each other, every other element from the first on, and those between.
     ///
     /// # Safety
-    /// The machine has the register, and twice so many elements can be read.
+    /// The machine has the register.
     #[inline(always)]
-    unsafe fn load_pairs(from: *const Self::Element) -> [Self; 2] {
+    unsafe fn apart(low: Self, high: Self) -> [Self; 2] {
+        let mut all = [Self::Element::ZERO; 2 * MOST];
         let (mut even, mut odd) = ([Self::Element::ZERO; MOST], [Self::Element::ZERO; MOST]);
-        // SAFETY: promised by the caller; there is room for a register in each array.
+        // SAFETY: promised by the caller; there is room for a register or two in each array.
         unsafe {
+            low.store(all.as_mut_ptr());
+            high.store(all.as_mut_ptr().add(Self::LANES));
             for (l, (even, odd)) in even.iter_mut().zip(&mut odd).take(Self::LANES).enumerate() {
-                *even = *from.add(2 * l);
-                *odd = *from.add(2 * l + 1);
+                (*even, *odd) = (all[2 * l], all[2 * l + 1]);
             }
             [Self::load(even.as_ptr()), Self::load(odd.as_ptr())]
         }
     }
-    /// The reverse of [`Lanes::load_pairs`].
+    /// The reverse of [`Lanes::apart`].
     ///
     /// # Safety
-    /// The machine has the register, and twice so many elements can be written.
+    /// The machine has the register.
     #[inline(always)]
-    unsafe fn store_pairs(pairs: [Self; 2], to: *mut Self::Element) {
-        let (mut even, mut odd) = ([Self::Element::ZERO; MOST], [Self::Element::ZERO; MOST]);
-        // SAFETY: promised by the caller; there is room for a register in each array.
+    unsafe fn together(even: Self, odd: Self) -> [Self; 2] {
+        let mut all = [Self::Element::ZERO; 2 * MOST];
+        let (mut evens, mut odds) = ([Self::Element::ZERO; MOST], [Self::Element::ZERO; MOST]);
+        // SAFETY: promised by the caller; there is room for a register or two in each array.
         unsafe {
-            pairs[0].store(even.as_mut_ptr());
-            pairs[1].store(odd.as_mut_ptr());
-            for (l, (&even, &odd)) in even.iter().zip(&odd).take(Self::LANES).enumerate() {
-                *to.add(2 * l) = even;
-                *to.add(2 * l + 1) = odd;
+            even.store(evens.as_mut_ptr());
+            odd.store(odds.as_mut_ptr());
+            for (l, (&even, &odd)) in evens.iter().zip(&odds).take(Self::LANES).enumerate() {
+                (all[2 * l], all[2 * l + 1]) = (even, odd);
             }
+            [Self::load(all.as_ptr()), Self::load(all.as_ptr().add(Self::LANES))]
+        }
+    }
+    /// All elements but the first, and then `last`.
+    ///
+    /// # Safety
+    /// The machine has the register.
+    #[inline(always)]
+    unsafe fn shifted(self, last: Self::Element) -> Self {
+        let mut all = [last; MOST + 1];
+        // SAFETY: promised by the caller; there is room for a register from both places on.
+        unsafe {
+            self.store(all.as_mut_ptr());
+            all[Self::LANES] = last;
+            Self::load(all.as_ptr().add(1))
         }
     }
     /// Says that a register will be read from there soon, wherever that is.
@@ -77,7 +94,7 @@ pub(crate) trait Lanes: Copy {
 macro_rules! lanes {
     ($register:ty, $element:ty, $lanes:literal, $rows:literal,
         $load:ident, $store:ident, $splat:ident, $fma:ident
-        $(, $transpose:ident)? $(; $load_pairs:ident, $store_pairs:ident)?) => {
+        $(, $transpose:ident)? $(; $apart:ident, $together:ident, $shifted:ident)?) => {
         #[cfg(target_arch = "x86_64")]
         impl Lanes for $register {
             type Element = $element;
@@ -111,14 +128,19 @@ macro_rules! lanes {
             }
             $(
                 #[inline(always)]
-                unsafe fn load_pairs(from: *const $element) -> [Self; 2] {
+                unsafe fn apart(low: Self, high: Self) -> [Self; 2] {
                     // SAFETY: promised by the caller.
-                    unsafe { $load_pairs(from) }
+                    unsafe { $apart(low, high) }
                 }
                 #[inline(always)]
-                unsafe fn store_pairs(pairs: [Self; 2], to: *mut $element) {
+                unsafe fn together(even: Self, odd: Self) -> [Self; 2] {
                     // SAFETY: promised by the caller.
-                    unsafe { $store_pairs(pairs, to) }
+                    unsafe { $together(even, odd) }
+                }
+                #[inline(always)]
+                unsafe fn shifted(self, last: $element) -> Self {
+                    // SAFETY: promised by the caller.
+                    unsafe { $shifted(self, last) }
                 }
             )?
             $(
@@ -133,8 +155,8 @@ macro_rules! lanes {
     };
 }
 
-lanes!(__m512, f32, 16, 8, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, transpose; load_pairs16, store_pairs16);
-lanes!(__m256, f32, 8, 6, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps, transpose; load_pairs8, store_pairs8);
+lanes!(__m512, f32, 16, 8, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, transpose; apart16, together16, shifted16);
+lanes!(__m256, f32, 8, 6, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps, transpose; apart8, together8, shifted8);
 lanes!(__m512d, f64, 8, 8, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd, _mm512_fmadd_pd);
 lanes!(__m256d, f64, 4, 6, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_fmadd_pd);
 
@@ -199,57 +221,77 @@ pub(crate) unsafe fn transpose(from: *const f32, pitch: isize, to: *mut f32, wid
 }
 
 /// # Safety
-/// 32 elements can be read; there is AVX-512.
+/// There is AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn load_pairs16(from: *const f32) -> [__m512; 2] {
+unsafe fn apart16(low: __m512, high: __m512) -> [__m512; 2] {
     // SAFETY: promised by the caller.
     unsafe {
-        let (a, b) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
         let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
         let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-        [_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)]
+        [_mm512_permutex2var_ps(low, even, high), _mm512_permutex2var_ps(low, odd, high)]
     }
 }
 
 /// # Safety
-/// 32 elements can be written; there is AVX-512.
+/// There is AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn store_pairs16([even, odd]: [__m512; 2], to: *mut f32) {
+unsafe fn together16(even: __m512, odd: __m512) -> [__m512; 2] {
     // SAFETY: promised by the caller.
     unsafe {
         let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
         let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-        _mm512_storeu_ps(to, _mm512_permutex2var_ps(even, low, odd));
-        _mm512_storeu_ps(to.add(16), _mm512_permutex2var_ps(even, high, odd));
+        [_mm512_permutex2var_ps(even, low, odd), _mm512_permutex2var_ps(even, high, odd)]
     }
 }
 
 /// # Safety
-/// 16 elements can be read; there is AVX2.
+/// There is AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn load_pairs8(from: *const f32) -> [__m256; 2] {
+unsafe fn apart8(low: __m256, high: __m256) -> [__m256; 2] {
     // SAFETY: promised by the caller.
     unsafe {
-        let (a, b) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8)));
         // Halves exchanged, so that the shuffles within halves bring neighbours together.
-        let (low, high) = (_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
-        [_mm256_shuffle_ps::<0x88>(low, high), _mm256_shuffle_ps::<0xDD>(low, high)]
+        let (a, b) = (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high));
+        [_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xDD>(a, b)]
     }
 }
 
 /// # Safety
-/// 16 elements can be written; there is AVX2.
+/// There is AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn store_pairs8([even, odd]: [__m256; 2], to: *mut f32) {
+unsafe fn together8(even: __m256, odd: __m256) -> [__m256; 2] {
     // SAFETY: promised by the caller.
     unsafe {
-        let (low, high) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
-        _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(low, high));
-        _mm256_storeu_ps(to.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+        let (a, b) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
+        [_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)]
+    }
+}
+
+/// # Safety
+/// There is AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn shifted16(x: __m512, last: f32) -> __m512 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let (x, last) = (_mm512_castps_si512(x), _mm512_castps_si512(_mm512_set1_ps(last)));
+        _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(last, x))
+    }
+}
+
+/// # Safety
+/// There is AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn shifted8(x: __m256, last: f32) -> __m256 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let turned = _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));
+        _mm256_blend_ps::<0x80>(turned, _mm256_set1_ps(last))
     }
 }
 

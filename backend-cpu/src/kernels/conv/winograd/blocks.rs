@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::Pass;
-use super::planes::{Gather, LANES, Products, Tiles};
-use super::tile::{OUT, PRODUCTS};
+use super::planes::{LANES, Products, Tiles, stride};
+use super::tile::Tile;
+use super::weight::{self, padded};
+use super::{Pass, gather_channel, gather_scratch, scatter_scratch};
 use crate::kernels::conv::geometry::Geometry;
-use crate::kernels::dense::{Real, Scratch, tasks};
+use crate::kernels::dense::{Scratch, Stored, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
+use crate::math::real::Real as _;
 
 /// Transformed values of a block: three quarters of a megabyte of `f32`.
 const VALUES: usize = 3 << 16;
@@ -32,12 +34,12 @@ pub(super) struct Block {
 }
 
 /// The blocks of a convolution, if it is one to be computed so.
-pub(super) fn cut(g: &Geometry) -> Option<Vec<Block>> {
-    if PRODUCTS * g.channels * g.outputs > WEIGHT {
+pub(super) fn cut<F: Tile>(g: &Geometry) -> Option<Vec<Block>> {
+    if F::PRODUCTS * g.channels * g.outputs > WEIGHT {
         return None;
     }
-    let [rows, columns] = [g.out[1], g.out[2]].map(|n| n.div_ceil(OUT));
-    let fit = VALUES / (PRODUCTS * (g.channels + g.outputs.min(OUTPUTS)));
+    let [rows, columns] = [g.out[1], g.out[2]].map(|n| n.div_ceil(F::OUT));
+    let fit = VALUES / (F::PRODUCTS * (g.channels + g.outputs.min(OUTPUTS)));
     let most = (fit / STEP * STEP).clamp(STEP, MOST);
     let tiles = |images: usize, rows: usize| rows * (images * columns).next_multiple_of(LANES);
     // What blocks of `n` images and `r` tile rows compute: whole micro-tiles, and lines that neighbours read as well.
@@ -60,52 +62,51 @@ pub(super) fn cut(g: &Geometry) -> Option<Vec<Block>> {
     (blocks.len() >= FEWEST).then_some(blocks)
 }
 
-impl<T: Real> Pass<'_, T> {
+impl<S: Stored, F: Tile> Pass<'_, S, F> {
     pub(super) fn in_blocks(&self, blocks: &[Block]) -> Result<()> {
-        let g = self.g;
-        let most = blocks.first().map_or(0, |b| Tiles::new(g, b.images.len()).rows(b.rows.clone()).count());
-        tasks(self.cpu, blocks.len(), g.channels * g.outputs * most * PRODUCTS / 4, |i| {
-            self.block(&blocks[i])
+        let Pass { cpu, g, .. } = *self;
+        let u = weight::transformed::<S, F>(cpu, g, self.w)?;
+        let tiles = |block: &Block| Tiles::<F>::new(g, block.images.len()).rows(block.rows.clone());
+        let most = blocks.first().map_or(0, |block| tiles(block).count());
+        tasks(cpu, blocks.len(), g.channels * g.outputs * most * F::PRODUCTS / 4, |i| {
+            self.block(tiles(&blocks[i]), blocks[i].images.start, u.as_slice())
         })
     }
 
-    fn block(&self, block: &Block) -> Result<()> {
+    /// Some tiles of some images, from `first` on.
+    fn block(&self, tiles: Tiles<F>, first: usize, u: &[S::Computed]) -> Result<()> {
         let Pass { cpu, g, x, .. } = *self;
         let (channels, outputs) = (g.channels, g.outputs);
-        let tiles = Tiles::new(g, block.images.len()).rows(block.rows.clone());
         let (count, pitch) = (tiles.count(), tiles.pitch());
         let together = outputs.min(OUTPUTS);
-        let mut v = Scratch::<T>::new(cpu, PRODUCTS * channels * pitch)?;
-        let mut m = Scratch::<T>::new(cpu, PRODUCTS * together * pitch)?;
-        let mut scratch = Scratch::new(cpu, tiles.gather_scratch().max(tiles.scatter_scratch()))?;
-        let to = v.slice().as_mut_ptr();
+        let (v_stride, m_stride) = (stride(channels, pitch), stride(together, pitch));
+        let (u_pitch, u_stride) = (padded(channels), stride(outputs, padded(channels)));
+        let mut v = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * v_stride)?;
+        let mut m = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * m_stride)?;
+        let needed = gather_scratch::<S, F>(&tiles).max(scatter_scratch::<S, F>(&tiles));
+        let mut scratch = Scratch::new(cpu, needed)?;
+        let (to, borders) = (v.slice().as_mut_ptr(), tiles.borders());
         for c in 0..channels {
-            let work = Gather {
-                tiles,
-                planes: &x[(block.images.start * channels + c) * g.area()..],
-                image_pitch: channels * g.area(),
-                scratch: scratch.slice(),
-                // SAFETY: channel `c` of the products lies in `v`.
-                to: Products { start: unsafe { to.add(c * pitch) }, pitch: channels * pitch },
-            };
-            T::in_lanes(cpu.level(), work);
+            let x = &x[(first * channels + c) * g.area()..];
+            // SAFETY: channel `c` of the products lies in `v`.
+            let to = Products { start: unsafe { to.add(c * pitch) }, stride: v_stride };
+            gather_channel(cpu, g, tiles, &borders, x, to, scratch.slice());
         }
-        let v = &*v.slice();
-        for first in (0..outputs).step_by(together) {
-            let rows = first..(first + together).min(outputs);
-            for f in 0..PRODUCTS {
-                let to = &mut m.slice()[f * together * pitch..(f + 1) * together * pitch];
+        let v = v.as_slice();
+        for start in (0..outputs).step_by(together) {
+            let rows = start..(start + together).min(outputs);
+            for f in 0..F::PRODUCTS {
+                let to = &mut m.slice()[f * m_stride..(f + 1) * m_stride];
                 let mut c = MatMut::pitched(to, rows.len(), count, pitch);
-                let v = &v[f * channels * pitch..(f + 1) * channels * pitch];
-                let v = Mat::pitched(v, channels, count, pitch);
-                product(&mut c, Old::Ignore, T::ONE, self.weight(f).rows(rows.clone()), v);
+                let v = Mat::pitched(&v[f * v_stride..(f + 1) * v_stride], channels, count, pitch);
+                let u = Mat::pitched(&u[f * u_stride..(f + 1) * u_stride], outputs, channels, u_pitch);
+                product(&mut c, Old::Ignore, S::Computed::ONE, u.rows(rows.clone()), v);
             }
             let from = m.slice().as_mut_ptr();
-            for o in rows.clone() {
+            for o in rows {
                 // SAFETY: channel `o` of the products lies in `m`.
-                let start = unsafe { from.add((o - first) * pitch) };
-                let from = Products { start, pitch: together * pitch };
-                self.scatter(tiles, block.images.start, o, from, scratch.slice());
+                let from = Products { start: unsafe { from.add((o - start) * pitch) }, stride: m_stride };
+                self.scatter(tiles, first, o, from, scratch.slice());
             }
         }
         Ok(())

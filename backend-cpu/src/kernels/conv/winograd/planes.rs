@@ -3,44 +3,51 @@
 //! Tiles of some images are numbered by tile row, then image, then tile column, so that the tiles of one row of
 //! all images are neighbours, however narrow the images are. Each tile row begins at a multiple of [`LANES`].
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::super::super::dense::{Parts, Real};
+use super::super::super::dense::{Real, Stored};
 use super::super::forward::pitch;
 use super::super::geometry::Geometry;
-use super::tile::{self, IN, OUT};
-use crate::kernels::matmul::registers::{InLanes, Lanes};
+use super::tile::Tile;
+use crate::Cpu;
+use crate::kernels::matmul::registers::Lanes;
 
 /// Tile rows begin at multiples of so many: the widest register.
 pub(super) const LANES: usize = 16;
 
+/// Rows of outputs that are narrower than this are read and written one element at a time.
+pub(super) const NARROW: usize = 8;
+
 /// The tiles of some tile rows of some images.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tiles {
+pub(super) struct Tiles<F> {
     /// Images that are transformed together.
     pub(super) images: usize,
     /// The first tile row.
-    first: usize,
+    pub(super) first: usize,
     /// Tile rows and columns.
-    grid: [usize; 2],
+    pub(super) grid: [usize; 2],
     /// Input rows and columns.
-    size: [usize; 2],
+    pub(super) size: [usize; 2],
     /// Output rows and columns.
-    out: [usize; 2],
-    padding: [isize; 2],
+    pub(super) out: [usize; 2],
+    pub(super) padding: [isize; 2],
+    tile: PhantomData<F>,
 }
 
-impl Tiles {
+impl<F: Tile> Tiles<F> {
     /// All tiles of some images.
     pub(super) fn new(g: &Geometry, images: usize) -> Self {
         let out = [g.out[1], g.out[2]];
         Self {
             images,
             first: 0,
-            grid: out.map(|n| n.div_ceil(OUT)),
+            grid: out.map(|n| n.div_ceil(F::OUT)),
             size: [g.size[1], g.size[2]],
             out,
             padding: [g.padding[1], g.padding[2]],
+            tile: PhantomData,
         }
     }
 
@@ -66,131 +73,190 @@ impl Tiles {
 
     /// Elements of scratch memory that [`Gather`] needs.
     pub(super) fn gather_scratch(&self) -> usize {
-        (self.grid[0] * OUT + IN - OUT) * IN * (self.row() + LANES) + self.line()
+        (self.grid[0] * F::OUT + F::IN - F::OUT) * F::IN * self.width() + self.line()
     }
 
     /// Elements of scratch memory that [`Scatter`] and [`Spread`] need.
     pub(super) fn scatter_scratch(&self) -> usize {
-        OUT * OUT * (self.row() + LANES) + self.line()
+        F::OUT * F::OUT * self.width() + self.line()
+    }
+
+    /// From one value of the tiles of a row to the next value: a register more than they take, since the last one of an
+    /// image may reach beyond them.
+    pub(super) fn width(&self) -> usize {
+        self.row() + LANES
     }
 
     /// The elements of a line that are read or written in whole registers.
-    fn line(&self) -> usize {
-        OUT * self.grid[1].next_multiple_of(LANES) + IN
+    pub(super) fn line(&self) -> usize {
+        F::OUT * self.grid[1].next_multiple_of(LANES) + F::IN
+    }
+
+    /// The rows of an image that tiles read.
+    pub(super) fn read(&self) -> Read {
+        let start = (self.first * F::OUT) as isize - self.padding[0];
+        let end = start + (self.grid[0] * F::OUT + F::IN - F::OUT) as isize;
+        let [start, end] = [start, end].map(|row| row.clamp(0, self.size[0] as isize) as usize);
+        Read {
+            images: self.images,
+            width: self.size[1],
+            rows: start..end,
+            before: self.padding[1].max(0) as usize,
+            behind: self.line(),
+        }
+    }
+
+    /// The rows of an image's gradient that tiles read.
+    pub(super) fn gradients(&self) -> Read {
+        let rows = self.written();
+        Read { images: self.images, width: self.out[1], rows, before: 0, behind: self.line() }
+    }
+
+    /// The rows of an image that tiles write.
+    pub(super) fn written(&self) -> Range<usize> {
+        self.first * F::OUT..((self.first + self.grid[0]) * F::OUT).min(self.out[0])
+    }
+
+    /// The elements of a plane before those that tiles write.
+    pub(super) fn before(&self) -> usize {
+        self.written().start * self.out[1]
+    }
+
+    /// The elements of an image's plane that tiles write.
+    pub(super) fn outputs(&self) -> usize {
+        self.written().len() * self.out[1]
+    }
+
+    /// Where a value of a tile row that has `values` of each tile lies: the one at `column` of an image.
+    pub(super) fn place(&self, column: usize) -> usize {
+        column % F::OUT * self.width() + column / F::OUT
+    }
+
+    /// What tiles read of a row of an image.
+    pub(super) fn borders(&self) -> Borders {
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        for k in 0..F::IN {
+            for j in 0..self.grid[1] {
+                let (from, to) = ((F::OUT * j + k) as isize - self.padding[1], k * self.width() + j);
+                match usize::try_from(from) {
+                    Ok(from) if from < self.size[1] => inside.push((from, to)),
+                    _ => outside.push(to),
+                }
+            }
+        }
+        Borders { inside, outside }
     }
 }
 
-/// Where values of tiles lie: product `f` of tile `p` at `f * pitch + p`.
+/// Rows of planes of some images.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    pub(super) images: usize,
+    pub(super) width: usize,
+    pub(super) rows: Range<usize>,
+    /// Elements that are read before a row and, with it, from its first element on, and then not used.
+    pub(super) before: usize,
+    pub(super) behind: usize,
+}
+
+impl Read {
+    /// Elements of scratch memory that [`Planes`] need.
+    pub(super) fn scratch(&self) -> usize {
+        self.before + self.images * self.rows.len() * self.width + self.behind
+    }
+}
+
+/// One channel of some images: row `r` of image `i` at `start + i * pitch + (r - skipped) * width`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planes<'a, T> {
+    pub(super) data: &'a [T],
+    start: usize,
+    pub(super) pitch: usize,
+    skipped: usize,
+}
+
+impl<'a, T: Real> Planes<'a, T> {
+    /// The channel's plane of the first image and everything behind it, and the distance to that of the next: where they
+    /// lie, or widened to scratch memory.
+    pub(super) fn new<S: Stored<Computed = T>>(
+        cpu: &Cpu,
+        from: &'a [S],
+        pitch: usize,
+        read: &Read,
+        scratch: &'a mut [T],
+    ) -> Self {
+        if let Some(data) = S::computed(from) {
+            return Planes { data, start: 0, pitch, skipped: 0 };
+        }
+        let (each, skipped) = (read.rows.len() * read.width, read.rows.start);
+        for i in 0..read.images {
+            let from = &from[i * pitch + skipped * read.width..][..each];
+            S::widen(cpu.level(), from, &mut scratch[read.before + i * each..][..each]);
+        }
+        Planes { data: &scratch[..read.scratch()], start: read.before, pitch: each, skipped }
+    }
+
+    /// Where a row of the first image begins.
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize, width: usize) -> usize {
+        self.start + (row - self.skipped) * width
+    }
+}
+
+/// The elements that the tiles of an image read of a row.
+#[derive(Debug)]
+pub(super) struct Borders {
+    /// Those of the image, and where they are put.
+    pub(super) inside: Vec<(usize, usize)>,
+    /// Where those are put that lie beside it.
+    pub(super) outside: Vec<usize>,
+}
+
+/// Registers of rows of several images, one image after the other, of rows that whole registers divide.
+#[derive(Clone)]
+pub(super) struct Rows {
+    /// From one image to the next, and how much of each is read.
+    pitch: usize,
+    each: usize,
+    images: usize,
+    image: usize,
+    at: usize,
+}
+
+impl Rows {
+    pub(super) fn new(pitch: usize, each: usize, images: usize) -> Self {
+        Rows { pitch, each, images, image: 0, at: 0 }
+    }
+
+    /// Where the next register begins.
+    #[inline(always)]
+    pub(super) fn next<V: Lanes>(&mut self) -> Option<usize> {
+        if self.at == self.each {
+            (self.image, self.at) = (self.image + 1, 0);
+        }
+        let found = self.image * self.pitch + self.at;
+        self.at += V::LANES;
+        (self.image < self.images).then_some(found)
+    }
+}
+
+/// The distance from one product's matrix of so many rows to the next one's: an odd number of lines, since all products of
+/// a tile are read or written at once, and lines that are a power of two apart compete for the same places of a cache.
+pub(super) fn stride(rows: usize, pitch: usize) -> usize {
+    let lines = (rows * pitch).div_ceil(LANES);
+    (lines | 1) * LANES
+}
+
+/// Where values of tiles lie: product `f` of tile `p` at `f * stride + p`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Products<T> {
     pub(super) start: *mut T,
-    pub(super) pitch: usize,
-}
-
-/// Splits a line into its even and odd elements, as many tiles' as needed and then rounded up to whole registers.
-///
-/// # Safety
-/// The machine has the register. `line` holds twice, `even` and `odd` hold as many elements as that.
-#[inline(always)]
-unsafe fn apart<V: Lanes>(line: &[V::Element], n: usize, even: &mut [V::Element], odd: &mut [V::Element]) {
-    for j in (0..n).step_by(V::LANES) {
-        let to = (&mut even[j..j + V::LANES], &mut odd[j..j + V::LANES]);
-        // SAFETY: the slices hold what is read and written.
-        unsafe {
-            let [a, b] = V::load_pairs(line[OUT * j..OUT * (j + V::LANES)].as_ptr());
-            a.store(to.0.as_mut_ptr());
-            b.store(to.1.as_mut_ptr());
-        }
-    }
-}
-
-/// Transforms one channel of the images into what the products take.
-pub(super) struct Gather<'a, T> {
-    pub(super) tiles: Tiles,
-    /// The channel's plane of the first image and everything behind it, and the distance to that of the next.
-    pub(super) planes: &'a [T],
-    pub(super) image_pitch: usize,
-    pub(super) scratch: &'a mut [T],
-    /// Room for [`PRODUCTS`](tile::PRODUCTS) times [`Tiles::count`] values.
-    pub(super) to: Products<T>,
-}
-
-impl<T: Real> InLanes<T> for Gather<'_, T> {
-    #[inline(always)]
-    unsafe fn run<V: Lanes<Element = T>>(self) {
-        let Tiles { images, grid, size, padding, first, .. } = self.tiles;
-        let (row, columns) = (self.tiles.row(), grid[1]);
-        assert!(self.scratch.len() >= self.tiles.gather_scratch(), "too little memory for lines");
-        let (line, lines) = self.scratch.split_at_mut(self.tiles.line());
-        // Every padded row, with column `OUT * j + k` of image `i` at `[k][i * columns + j]`. Registers that reach
-        // beyond an image's tiles are overwritten by the next image, beyond the last image they end between rows.
-        let (width, reads) = (row + LANES, self.tiles.line());
-        let used = images * columns;
-        let count = grid[0] * OUT + IN - OUT;
-        assert!(lines.len() >= count * IN * width && used <= row, "tiles beyond their row");
-        // Of the elements that are read with a line, those that lie outside of it, as offsets of where they are put.
-        let is_outside = |k: usize, j: usize| {
-            !(padding[1]..padding[1] + size[1] as isize).contains(&((OUT * j + k) as isize))
-        };
-        let outside = (0..IN).flat_map(|k| (0..columns).map(move |j| (k, j)));
-        let outside: Vec<usize> =
-            outside.filter(|&(k, j)| is_outside(k, j)).map(|(k, j)| k * width + j).collect();
-        for h in 0..count {
-            let to = &mut lines[h * IN * width..(h + 1) * IN * width];
-            let from = (first * OUT + h) as isize - padding[0];
-            if from < 0 || from >= size[0] as isize {
-                to.fill(T::ZERO);
-                continue;
-            }
-            for i in 0..images {
-                let start = i * self.image_pitch + from as usize * size[1];
-                let padded = start as isize - padding[1];
-                let whole = padded >= 0 && padded as usize + reads <= self.planes.len();
-                if !whole {
-                    place(&self.planes[start..start + size[1]], padding[1], line);
-                }
-                // SAFETY: so many elements can be read from `padded` on, as was just seen, and so many has `line`.
-                // All of an image's tiles have room in each of the four rows, and a register behind them: that is
-                // how wide rows are, which was checked.
-                unsafe {
-                    let source =
-                        if whole { self.planes.as_ptr().add(padded as usize) } else { line.as_ptr() };
-                    let to = to.as_mut_ptr().add(i * columns);
-                    for j in (0..columns).step_by(V::LANES) {
-                        let [a, b] = V::load_pairs(source.add(OUT * j));
-                        let [c, d] = V::load_pairs(source.add(OUT * j + OUT));
-                        a.store(to.add(j));
-                        b.store(to.add(width + j));
-                        c.store(to.add(2 * width + j));
-                        d.store(to.add(3 * width + j));
-                    }
-                    // In the neighbours' memory, or zero already.
-                    for &at in &outside {
-                        *to.add(at) = T::ZERO;
-                    }
-                }
-            }
-            if used < row {
-                to.chunks_exact_mut(width).for_each(|to| to[used..row].fill(T::ZERO));
-            }
-        }
-        for r in 0..grid[0] {
-            for p in (0..row).step_by(V::LANES) {
-                let from = lines[r * OUT * IN * width + p..].as_ptr();
-                // SAFETY: the lines hold four padded rows from there on; the tiles of this row are in the products'
-                // room, which is this call's.
-                unsafe {
-                    let to = self.to.start.add(r * row + p);
-                    tile::twice::<V, tile::Input, IN, IN>(from, width, to, self.to.pitch);
-                }
-            }
-        }
-    }
+    pub(super) stride: usize,
 }
 
 /// A row of an image between zeros.
 #[inline(always)]
-fn place<T: Real>(row: &[T], padding: isize, to: &mut [T]) {
+pub(super) fn place<T: Real>(row: &[T], padding: isize, to: &mut [T]) {
     let before = padding.max(0) as usize;
     let skipped = (-padding).max(0) as usize;
     let n = row.len().saturating_sub(skipped).min(to.len().saturating_sub(before));
@@ -200,128 +266,4 @@ fn place<T: Real>(row: &[T], padding: isize, to: &mut [T]) {
         to[before..before + n].copy_from_slice(&row[skipped..skipped + n]);
     }
     to[before + n..].fill(T::ZERO);
-}
-
-/// Transforms the products of one output channel into planes of the images.
-pub(super) struct Scatter<'a, T> {
-    pub(super) tiles: Tiles,
-    pub(super) from: Products<T>,
-    pub(super) bias: T,
-    pub(super) scratch: &'a mut [T],
-    /// Where the channel's plane of the first image begins, and the distance to that of the next. No other call
-    /// writes the tiles' rows of these planes at the same time.
-    pub(super) planes: &'a Parts<'a, T>,
-    pub(super) first: usize,
-    pub(super) image_pitch: usize,
-}
-
-impl<T: Real> InLanes<T> for Scatter<'_, T> {
-    #[inline(always)]
-    unsafe fn run<V: Lanes<Element = T>>(self) {
-        let Tiles { images, grid, out, first, .. } = self.tiles;
-        let (row, columns) = (self.tiles.row(), grid[1]);
-        assert!(self.scratch.len() >= self.tiles.scatter_scratch(), "too little memory for lines");
-        let (line, apart) = self.scratch.split_at_mut(self.tiles.line());
-        let width = row + LANES;
-        // SAFETY: the machine has the register, here and below.
-        let (one, bias) = unsafe { (V::splat(T::ONE), V::splat(self.bias)) };
-        let lines = first * OUT..((first + grid[0]) * OUT).min(out[0]);
-        for r in 0..grid[0] {
-            for p in (0..row).step_by(V::LANES) {
-                let to = apart[p..].as_mut_ptr();
-                // SAFETY: the tiles of this row are in the products' memory, which nobody writes now; there is room for
-                // two rows of pairs.
-                unsafe {
-                    let from = self.from.start.add(r * row + p);
-                    tile::twice::<V, tile::Output, IN, OUT>(from, self.from.pitch, to, width);
-                }
-            }
-            for i in 0..images {
-                let start = self.first + i * self.image_pitch;
-                // SAFETY: whoever made the call promised these rows to it alone.
-                let plane =
-                    unsafe { self.planes.part(start + lines.start * out[1]..start + lines.end * out[1]) };
-                for a in 0..OUT.min(lines.len() - r * OUT) {
-                    let from = &apart[a * OUT * width + i * columns..];
-                    let to = &mut plane[(r * OUT + a) * out[1]..];
-                    for j in (0..columns).step_by(V::LANES) {
-                        let n = (OUT * V::LANES).min(out[1] - OUT * j);
-                        // What lies behind the row is written later, if there is anything.
-                        let whole = to.get_mut(OUT * j..OUT * (j + V::LANES));
-                        let direct = whole.is_some();
-                        let target = whole.unwrap_or(&mut line[..OUT * V::LANES]);
-                        let (even, odd) = (&from[j..j + V::LANES], &from[width + j..width + j + V::LANES]);
-                        // SAFETY: the slices hold what is read and written.
-                        unsafe {
-                            let (even, odd) = (V::load(even.as_ptr()), V::load(odd.as_ptr()));
-                            let pairs = [one.fma(even, bias), one.fma(odd, bias)];
-                            V::store_pairs(pairs, target.as_mut_ptr());
-                        }
-                        if !direct {
-                            to[OUT * j..OUT * j + n].copy_from_slice(&line[..n]);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Transforms one channel of the outputs' gradient into gradients of the products.
-pub(super) struct Spread<'a, T> {
-    pub(super) tiles: Tiles,
-    /// The channel's plane of the first image and everything behind it, and the distance to that of the next.
-    pub(super) planes: &'a [T],
-    pub(super) image_pitch: usize,
-    pub(super) scratch: &'a mut [T],
-    pub(super) to: Products<T>,
-}
-
-impl<T: Real> InLanes<T> for Spread<'_, T> {
-    #[inline(always)]
-    unsafe fn run<V: Lanes<Element = T>>(self) {
-        let Tiles { images, grid, out, first, .. } = self.tiles;
-        let (row, columns) = (self.tiles.row(), grid[1]);
-        assert!(self.scratch.len() >= self.tiles.scatter_scratch(), "too little memory for lines");
-        let (line, lines) = self.scratch.split_at_mut(self.tiles.line());
-        let (width, used, reads) = (row + LANES, images * columns, self.tiles.line());
-        for r in 0..grid[0] {
-            for (a, to) in lines.chunks_exact_mut(OUT * width).take(OUT).enumerate() {
-                let h = (first + r) * OUT + a;
-                if h >= out[0] {
-                    to.fill(T::ZERO);
-                    continue;
-                }
-                let (even, odd) = to.split_at_mut(width);
-                for i in 0..images {
-                    let start = i * self.image_pitch + h * out[1];
-                    let source = match self.planes.get(start..start + reads) {
-                        Some(whole) => whole,
-                        None => {
-                            place(&self.planes[start..start + out[1]], 0, line);
-                            &*line
-                        }
-                    };
-                    let at = i * columns;
-                    // SAFETY: the machine has the register; lines and rows are long enough, which is checked.
-                    unsafe { self::apart::<V>(source, columns, &mut even[at..], &mut odd[at..]) };
-                    if !out[1].is_multiple_of(OUT) {
-                        odd[at + columns - 1] = T::ZERO;
-                    }
-                }
-                // Tiles of no image have no gradient.
-                even[used..row].fill(T::ZERO);
-                odd[used..row].fill(T::ZERO);
-            }
-            for p in (0..row).step_by(V::LANES) {
-                let from = lines[p..].as_ptr();
-                // SAFETY: the lines hold two rows of pairs; the tiles of this row are in the products' room, which is
-                // this call's.
-                unsafe {
-                    let to = self.to.start.add(r * row + p);
-                    tile::twice::<V, tile::OutputAdjoint, OUT, IN>(from, width, to, self.to.pitch);
-                }
-            }
-        }
-    }
 }
