@@ -57,6 +57,12 @@ impl Cpu {
         self.precision
     }
 
+    /// How exactly products of operands of a dtype are computed. (Narrower floats are computed in `f32` too, but it was
+    /// not asked to lose digits of those.)
+    pub(crate) fn precision_of(&self, dtype: DType) -> Precision {
+        if dtype == DType::F32 { self.precision } else { Precision::Highest }
+    }
+
     /// A backend whose buffers lie beside pages that nobody may touch.
     #[cfg(all(test, unix))]
     pub(crate) fn guarded(threads: usize, side: crate::guard::Side) -> Self {

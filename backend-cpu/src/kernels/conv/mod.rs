@@ -24,7 +24,8 @@ use crate::{Cpu, CpuBuffer};
 /// `Op::Conv`.
 pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let (x, w) = (&inputs[0], &inputs[1]);
-    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape);
+    let precision = cpu.precision_of(x.dtype);
+    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape, precision);
     with_real!(x.dtype, T => {
         let mut y = Output::<T>::new(cpu, out)?;
         let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
@@ -62,7 +63,8 @@ pub(crate) fn backward_input(
     w: &View<'_, CpuBuffer>,
     out: &Meta,
 ) -> Done {
-    let geometry = Geometry::new(op, &out.shape, w.layout.shape(), g.layout.shape());
+    let precision = cpu.precision_of(g.dtype);
+    let geometry = Geometry::new(op, &out.shape, w.layout.shape(), g.layout.shape(), precision);
     with_real!(g.dtype, T => {
         let mut gx = Output::<T>::new(cpu, out)?;
         let (g, w) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, w)?);
@@ -86,7 +88,8 @@ pub(crate) fn backward_weight(
     x: &View<'_, CpuBuffer>,
     out: &Meta,
 ) -> Done {
-    let geometry = Geometry::new(op, x.layout.shape(), &out.shape, g.layout.shape());
+    let precision = cpu.precision_of(g.dtype);
+    let geometry = Geometry::new(op, x.layout.shape(), &out.shape, g.layout.shape(), precision);
     with_real!(g.dtype, T => {
         let mut gw = Output::<T>::new(cpu, out)?;
         let (g, x) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, x)?);

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::Pass;
 use super::planes::{Gather, LANES, Products, Tiles};
 use super::tile::{OUT, PRODUCTS};
+use super::{PRECISION, Pass};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::dense::{Real, Scratch, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
@@ -98,7 +98,7 @@ impl<T: Real> Pass<'_, T> {
                 let mut c = MatMut::pitched(to, rows.len(), count, pitch);
                 let v = &v[f * channels * pitch..(f + 1) * channels * pitch];
                 let v = Mat::pitched(v, channels, count, pitch);
-                product(&mut c, Old::Ignore, T::ONE, self.weight(f).rows(rows.clone()), v);
+                product(PRECISION, &mut c, Old::Ignore, T::ONE, self.weight(f).rows(rows.clone()), v);
             }
             let from = m.slice().as_mut_ptr();
             for o in rows.clone() {

@@ -24,11 +24,13 @@ use self::planes::{Gather, Products, Scatter, Spread, Tiles};
 use self::tile::PRODUCTS;
 use self::weight::padded;
 use super::geometry::Geometry;
-use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
 use crate::parallel::SendPtr;
+use crate::{Cpu, Precision};
 
+/// Of the products, whatever the device's: going back, what each of them is off by is added up.
+const PRECISION: Precision = Precision::Highest;
 /// With fewer channels than this on either side, transforming costs more than it saves.
 const MIN_CHANNELS: usize = 24;
 /// With fewer tiles than this the products are too narrow.
@@ -116,7 +118,7 @@ impl<T: Real> Pass<'_, T> {
                     tiles,
                     pitch,
                 );
-                product(&mut c, Old::Ignore, T::ONE, self.weight(f).rows(rows), v.cols(cols));
+                product(PRECISION, &mut c, Old::Ignore, T::ONE, self.weight(f).rows(rows), v.cols(cols));
                 Ok(())
             })?;
             let m = SendPtr(m.slice().as_mut_ptr());
@@ -197,7 +199,7 @@ pub(super) fn backward_weight<T: Real>(
             let m = Mat::pitched(&m[f * outputs * pitch..(f + 1) * outputs * pitch], outputs, tiles, pitch);
             let v =
                 Mat::pitched(&v[f * channels * pitch..(f + 1) * channels * pitch], channels, tiles, pitch);
-            product(&mut c, old, T::ONE, m.rows(rows), v.t().cols(cols));
+            product(PRECISION, &mut c, old, T::ONE, m.rows(rows), v.t().cols(cols));
             Ok(())
         })?;
         old = Old::Keep;
