@@ -18,7 +18,7 @@ fn bound(precision: Precision) -> f64 {
     match precision {
         Precision::Highest => 1e-6,
         Precision::High => 1e-5,
-        Precision::Medium => 3.5e-3,
+        Precision::Medium => 3e-3,
     }
 }
 

@@ -143,6 +143,25 @@ impl<U: Unit> Kernel for Halves<'_, U> {
     }
 }
 
+impl<T: Copy> Product<T> {
+    /// The part of the result from a row and a column on, of the depth from another on, of at most that shape. Depths
+    /// that are not the first are added.
+    pub(super) fn part(&self, [i, j, k]: [usize; 3], most: [usize; 3]) -> Self {
+        let at = |strides: [isize; 2], row: usize, col: usize| {
+            row as isize * strides[0] + col as isize * strides[1]
+        };
+        let [m, n, depth] = self.shape;
+        Product {
+            shape: [(m - i).min(most[0]), (n - j).min(most[1]), (depth - k).min(most[2])],
+            c: self.c.wrapping_add(i * self.pitch + j),
+            old: if k > 0 { Old::Keep } else { self.old },
+            a: self.a.wrapping_offset(at(self.a_strides, i, k)),
+            b: self.b.wrapping_offset(at(self.b_strides, k, j)),
+            ..*self
+        }
+    }
+}
+
 /// Where sums go.
 #[derive(Clone, Copy, Debug)]
 struct Target {

@@ -11,25 +11,27 @@
 //! then, which is exact. Products of such parts are exact in `f32`, and of the nine that two numbers have, six reach its
 //! places:
 //!
-//! | [`Precision`] | parts | products | what is left out, of a product's size | error of sums, root mean square |
+//! | [`Precision`] | parts | products | what is left out, of a product's size | error of a sum of 256 |
 //! | --- | --- | --- | --- | --- |
-//! | [`Highest`](Precision::Highest) | 3 | 6 | 2^-24 at most, 2^-27 usually | that of `f32` |
-//! | [`High`](Precision::High) | 2 | 3 | 2^-15 at most | 4e-6 |
-//! | [`Medium`](Precision::Medium) | 1 | 1 | 2^-7 at most | 2e-3 |
+//! | [`Highest`](Precision::Highest) | 3 | 6 | 2^-23 at most, 2^-27 usually | 1.2e-7 (in registers: 2.8e-7) |
+//! | [`High`](Precision::High) | 2 | 3 | 2^-14 at most | 3.7e-6 |
+//! | [`Medium`](Precision::Medium) | 1 | 1 | 2^-7 at most | 2.1e-3 |
 //!
-//! The unit sums 16 products at a time before it touches the sum that it keeps, and after a block of the depth the sums in
-//! registers begin at zero again, as they do in [`micro`](super::micro). So for three parts the roundings that are left are
-//! fewer than those of a chain of fused multiply-adds, and tests hold the error against that chain's on the same operands.
+//! (Root mean squares relative to the results, of numbers between -1 and 1, as the emulator computes them.) The unit sums 32
+//! products before it adds them to the sum that it keeps, and after a block of the depth the sums in registers begin at zero
+//! again, as they do in [`micro`](super::micro). So with three parts there are fewer roundings than in a chain of fused
+//! multiply-adds, and tests hold the error against that chain's on the same operands.
+//!
+//! The last bits depend on how a caller cuts a product, since blocks begin there. Cuts are functions of shapes alone.
 //!
 //! # Values that have no parts
 //!
 //! The unit takes subnormal numbers for zero, and leaves zero where a sum would be one. A part of a tiny number may be
 //! subnormal; a number just below the largest rounds to infinity; and infinity has no second part, since infinity minus
-//! infinity is NaN. While packing, the largest magnitude of both operands is found, for a block of the result and of the
-//! depth. If it is not in [`ORDINARY`], or that of both together is not, the block is multiplied in registers as if there was
-//! no unit. (NaN is in no range.) Otherwise nothing can overflow before the result does, and what subnormal numbers lose is
-//! at most `depth * 2^-63` of the product of both largest magnitudes: a row has all its places if its numbers are not more
-//! than 2^39 times smaller than the largest of all rows.
+//! infinity is NaN. So while it packs a block, [`split`] finds the largest magnitude of each operand. If one of the two, or
+//! their product, is not in [`ORDINARY`], the block is multiplied in registers as if there were no unit. (NaN is in no range,
+//! and neither is zero.) Otherwise nothing overflows, and what subnormal numbers lose is at most `depth * 2^-63` of the product
+//! of the two: a row keeps all its places unless its numbers are 2^39 times smaller than the largest of its block.
 //!
 //! Operands that are `bf16` are used as they are. Infinities and NaN pass through the unit as they do elsewhere, and it
 //! treats subnormal numbers as the instruction of [`bf16`](super::bf16) does.
@@ -41,9 +43,10 @@
 //!
 //! # How this is tested
 //!
-//! All of it but the six instructions runs in tests on any machine, over an emulation of the unit in plain code.
-//! Instructions are not run by any test here. Instead [`is_there`] multiplies small matrices with them once and
-//! compares every bit; if one is wrong, the level is [`Avx512`](crate::Level::Avx512).
+//! All of it but the six instructions runs in tests on any machine, over an emulation of the unit in plain code that follows
+//! the manual's definition. The instructions themselves were tried on hardware before this was written, but no test of this
+//! repository has run on a machine that has them. In their place, [`is_there`] multiplies small matrices with them before
+//! anything else does, and compares every bit: if one is wrong, the level is [`Avx512`](crate::Level::Avx512).
 
 mod blocks;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

@@ -1,5 +1,7 @@
 //! Operands brought into tiles: numbers split into parts, and pairs of them laid where the unit wants them.
 
+use std::mem::MaybeUninit;
+
 use gradus_tensor_core::half::bf16;
 
 use super::unit::{ROWS, WORDS};
@@ -80,7 +82,7 @@ pub(super) unsafe fn pack<T: Parts, S: Side, const PARTS: usize>(
     [lines, depth]: [usize; 2],
     mut to: *mut u32,
 ) -> u32 {
-    let mut largest = [0; STEP];
+    let mut largest = [0; ROWS];
     for line in (0..lines).step_by(ROWS) {
         for step in (0..depth).step_by(STEP) {
             let at = from.start.wrapping_offset(line as isize * from.line + step as isize * from.step);
@@ -119,29 +121,34 @@ unsafe fn by_lines<T: Parts, S: Side, const PARTS: usize>(
     from: *const T,
     stride: isize,
     to: *mut u32,
-    largest: &mut [u32; STEP],
+    largest: &mut [u32; ROWS],
 ) {
-    let mut lines = [[[0u16; STEP]; ROWS]; PARTS];
+    let mut lines = MaybeUninit::<[[u32; WORDS]; PARTS]>::uninit();
+    let place = if S::ROW_IS_LINE { to } else { lines.as_mut_ptr().cast() };
     for l in 0..ROWS {
-        // SAFETY: promised by the caller.
-        let numbers = unsafe { from.offset(l as isize * stride).cast::<[T; STEP]>().read_unaligned() };
-        let parts = split::<T, STEP, PARTS>(numbers, largest);
-        for (p, part) in parts.iter().enumerate() {
-            // Pairs are words of two neighbours, the first one in the lower half: as they lie in memory.
-            let line = part.map(|bits| (bits >> 16) as u16);
-            if S::ROW_IS_LINE {
-                // SAFETY: row `l` of the tile of part `p`.
-                unsafe { to.add(p * WORDS + l * ROWS).cast::<[u16; STEP]>().write(line) }
-            } else {
-                lines[p][l] = line;
+        for half in 0..2 {
+            // SAFETY: promised by the caller.
+            let numbers = unsafe {
+                let at = from.offset(l as isize * stride).add(half * ROWS);
+                at.cast::<[T; ROWS]>().read_unaligned()
+            };
+            let parts = split::<T, PARTS>(numbers, largest);
+            for (p, part) in parts.iter().enumerate() {
+                // Pairs are words of two neighbours, the first one in the lower half: as they lie in memory.
+                let mut pairs = [0u16; ROWS];
+                for i in 0..ROWS {
+                    pairs[i] = (part[i] >> 16) as u16;
+                }
+                // SAFETY: half of row `l` of part `p`.
+                unsafe {
+                    place.add(p * WORDS + l * ROWS + half * ROWS / 2).cast::<[u16; ROWS]>().write(pairs)
+                }
             }
         }
     }
     if !S::ROW_IS_LINE {
-        for (p, lines) in lines.iter().enumerate() {
-            // SAFETY: sixteen rows of sixteen words, and the tile of part `p`.
-            unsafe { transpose(level, lines.as_ptr().cast(), to.add(p * WORDS)) }
-        }
+        // SAFETY: as many tiles of words, all of which were written.
+        unsafe { transpose::<PARTS>(level, place, to) }
     }
 }
 
@@ -155,46 +162,41 @@ unsafe fn by_steps<T: Parts, S: Side, const PARTS: usize>(
     from: *const T,
     stride: isize,
     to: *mut u32,
-    largest: &mut [u32; STEP],
+    largest: &mut [u32; ROWS],
 ) {
-    let mut rows = [[[0u32; ROWS]; ROWS]; PARTS];
+    let mut rows = MaybeUninit::<[[u32; WORDS]; PARTS]>::uninit();
+    let place = if S::ROW_IS_LINE { rows.as_mut_ptr().cast() } else { to };
     for k in 0..ROWS {
         // SAFETY: promised by the caller.
         let [first, second] = unsafe {
             let at = from.offset(2 * k as isize * stride);
             [at, at.offset(stride)].map(|at| at.cast::<[T; ROWS]>().read_unaligned())
         };
-        let first = split::<T, ROWS, PARTS>(first, largest);
-        let second = split::<T, ROWS, PARTS>(second, largest);
+        let first = split::<T, PARTS>(first, largest);
+        let second = split::<T, PARTS>(second, largest);
         for p in 0..PARTS {
             let row: [u32; ROWS] = std::array::from_fn(|i| first[p][i] >> 16 | second[p][i]);
-            if S::ROW_IS_LINE {
-                rows[p][k] = row;
-            } else {
-                // SAFETY: row `k` of the tile of part `p`.
-                unsafe { to.add(p * WORDS + k * ROWS).cast::<[u32; ROWS]>().write(row) }
-            }
+            // SAFETY: row `k` of part `p`.
+            unsafe { place.add(p * WORDS + k * ROWS).cast::<[u32; ROWS]>().write(row) }
         }
     }
     if S::ROW_IS_LINE {
-        for (p, rows) in rows.iter().enumerate() {
-            // SAFETY: sixteen rows of sixteen words, and the tile of part `p`.
-            unsafe { transpose(level, rows.as_ptr().cast(), to.add(p * WORDS)) }
-        }
+        // SAFETY: as many tiles of words, all of which were written.
+        unsafe { transpose::<PARTS>(level, place, to) }
     }
 }
 
 /// The parts of numbers, the largest first, each a `bf16` in the upper half of a word: a part is what is left, rounded to
 /// nearest, so the third is exact.
 #[inline(always)]
-fn split<T: Parts, const N: usize, const PARTS: usize>(
-    numbers: [T; N],
-    largest: &mut [u32; STEP],
-) -> [[u32; N]; PARTS] {
+fn split<T: Parts, const PARTS: usize>(
+    numbers: [T; ROWS],
+    largest: &mut [u32; ROWS],
+) -> [[u32; ROWS]; PARTS] {
     let mut rest = numbers.map(T::single);
-    let mut parts = [[0; N]; PARTS];
+    let mut parts = [[0; ROWS]; PARTS];
     for (p, part) in parts.iter_mut().enumerate() {
-        for i in 0..N {
+        for i in 0..ROWS {
             let bits = rest[i].to_bits();
             if T::ONE {
                 part[i] = bits;
@@ -210,26 +212,29 @@ fn split<T: Parts, const N: usize, const PARTS: usize>(
     parts
 }
 
-/// Sixteen rows of sixteen words, with rows and columns exchanged.
+/// Copies tiles with rows and columns exchanged.
 ///
 /// # Safety
 /// Both may be accessed.
 #[inline(always)]
-unsafe fn transpose(level: Level, from: *const u32, to: *mut u32) {
-    // SAFETY: promised by the caller; the level is at most the machine's.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        if level >= Level::Avx2 {
-            for [i, j] in [[0, 0], [0, 8], [8, 0], [8, 8]] {
-                let (from, to) = (from.add(i * ROWS + j), to.add(j * ROWS + i));
-                crate::kernels::matmul::registers::transpose(from.cast(), 64, to.cast(), ROWS);
+unsafe fn transpose<const TILES: usize>(level: Level, from: *const u32, to: *mut u32) {
+    for tile in 0..TILES {
+        // SAFETY: promised by the caller; the level is at most the machine's.
+        unsafe {
+            let (from, to) = (from.add(tile * WORDS), to.add(tile * WORDS));
+            #[cfg(target_arch = "x86_64")]
+            if level >= Level::Avx2 {
+                for [i, j] in [[0, 0], [0, 8], [8, 0], [8, 8]] {
+                    let (from, to) = (from.add(i * ROWS + j), to.add(j * ROWS + i));
+                    crate::kernels::matmul::registers::transpose(from.cast(), 64, to.cast(), ROWS);
+                }
+                continue;
             }
-            return;
-        }
-        let _ = level;
-        for i in 0..ROWS {
-            for j in 0..ROWS {
-                *to.add(j * ROWS + i) = from.add(i * ROWS + j).read_unaligned();
+            let _ = level;
+            for i in 0..ROWS {
+                for j in 0..ROWS {
+                    *to.add(j * ROWS + i) = *from.add(i * ROWS + j);
+                }
             }
         }
     }
@@ -247,8 +252,8 @@ mod tests {
             bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             // Exponents between -60 and 60, where products are made of parts.
             let x = f32::from_bits(bits & 0x807f_ffff | (67 + (bits >> 8) % 121) << 23);
-            let mut largest = [0; STEP];
-            let parts = split::<f32, 1, 3>([x], &mut largest).map(|[part]| f32::from_bits(part));
+            let mut largest = [0; ROWS];
+            let parts = split::<f32, 3>([x; ROWS], &mut largest).map(|part| f32::from_bits(part[5]));
             assert_eq!(largest[0], x.abs().to_bits());
             assert_eq!(parts[0] as f64 + parts[1] as f64 + parts[2] as f64, x as f64, "{x:e}");
             assert_eq!(parts[0], bf16::from_single(x).to_single());

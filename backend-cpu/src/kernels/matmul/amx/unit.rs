@@ -81,11 +81,22 @@ mod instructions {
         };
     }
 
-    /// One instruction. Registers keep what they hold from one to the next, since the compiler, which was not told that
-    /// the machine has them, uses none itself.
+    /// One instruction. The compiler is told that it may change every register, and uses none itself, since it was not
+    /// told that the machine has them: so they keep what they hold from one to the next.
     macro_rules! tile {
         ($($code:tt)*) => {
-            asm!($($code)*, options(nostack, preserves_flags))
+            asm!(
+                $($code)*,
+                out("tmm0") _,
+                out("tmm1") _,
+                out("tmm2") _,
+                out("tmm3") _,
+                out("tmm4") _,
+                out("tmm5") _,
+                out("tmm6") _,
+                out("tmm7") _,
+                options(nostack, preserves_flags)
+            )
         };
     }
 

@@ -9,7 +9,7 @@ struct Wrong<const HOW: usize>(Emulator);
 const READS_OLD: usize = 0;
 const SKIPS_A_SUM: usize = 1;
 const SWAPS: usize = 2;
-const ROUNDS_ROWS: usize = 3;
+const OTHER_PITCH: usize = 3;
 
 impl<const HOW: usize> Unit for Wrong<HOW> {
     unsafe fn configure() -> Self {
@@ -38,7 +38,7 @@ impl<const HOW: usize> Unit for Wrong<HOW> {
     }
     unsafe fn store<const T: usize>(&mut self, to: *mut f32, pitch: usize) {
         // SAFETY: as above; rows that lie closer lie in the same memory.
-        unsafe { self.0.store::<T>(to, if HOW == ROUNDS_ROWS { ROWS } else { pitch }) }
+        unsafe { self.0.store::<T>(to, if HOW == OTHER_PITCH { ROWS } else { pitch }) }
     }
     unsafe fn release(self) {
         // SAFETY: as above.
@@ -55,6 +55,6 @@ fn only_a_unit_that_multiplies_is_used() {
         assert!(!multiplies::<Wrong<READS_OLD>>(level));
         assert!(!multiplies::<Wrong<SKIPS_A_SUM>>(level));
         assert!(!multiplies::<Wrong<SWAPS>>(level));
-        assert!(!multiplies::<Wrong<ROUNDS_ROWS>>(level));
+        assert!(!multiplies::<Wrong<OTHER_PITCH>>(level));
     }
 }
