@@ -146,3 +146,17 @@ fn avx2<K: Kernel>(kernel: K) -> K::Output {
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Level;
+    use crate::kernels::matmul::panels::Packed;
+
+    #[test]
+    fn tiles_come_with_all_that_avx512_has() {
+        assert!(Level::Amx > Level::Avx512);
+        assert_eq!(Level::Amx.has_bf16_dot(), Level::Avx512.has_bf16_dot());
+        assert_eq!(Level::Amx.has_vnni(), Level::Avx512.has_vnni());
+        assert_eq!(f32::width(Level::Amx), f32::width(Level::Avx512));
+    }
+}

@@ -9,8 +9,6 @@ mod wrong;
 use gradus_tensor_core::half::bf16;
 
 use super::emulator::Emulator;
-use super::split::STEP;
-use super::unit::{ROWS, Unit};
 use super::{floats, halves, parts, pays};
 use crate::kernels::matmul::gemm::Old;
 use crate::kernels::matmul::micro::{Product, in_registers_f32};
@@ -217,6 +215,7 @@ fn nothing_is_read_or_written_beside_the_operands() {
 
     use crate::Cpu;
     use crate::guard::Side;
+    use crate::kernels::matmul::amx::split::STEP;
 
     for side in [Side::Before, Side::After] {
         let cpu = Cpu::guarded(1, side);

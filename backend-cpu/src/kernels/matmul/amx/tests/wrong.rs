@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kernels::matmul::amx::detect::multiplies;
+use crate::kernels::matmul::amx::unit::{ROWS, Unit};
 
 /// A unit that is wrong in one way.
 struct Wrong<const HOW: usize>(Emulator);
