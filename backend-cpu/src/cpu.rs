@@ -57,6 +57,12 @@ impl Cpu {
         self.precision
     }
 
+    /// How exactly products of operands of a dtype are computed. (Narrower floats are computed in `f32` too, but it was
+    /// not asked to lose digits of those.)
+    pub(crate) fn precision_of(&self, dtype: DType) -> Precision {
+        if dtype == DType::F32 { self.precision } else { Precision::Highest }
+    }
+
     /// A backend whose buffers lie beside pages that nobody may touch.
     #[cfg(all(test, unix))]
     pub(crate) fn guarded(threads: usize, side: crate::guard::Side) -> Self {
@@ -118,6 +124,17 @@ impl CpuBuilder {
     }
 
     /// How exactly products of `f32` are computed. By default [`Precision::Highest`].
+    ///
+    /// ```
+    /// use gradus_backend_cpu::{Cpu, Precision};
+    /// use gradus_tensor_core::Tensor;
+    /// # fn main() -> gradus_tensor_core::Result<()> {
+    /// let device = Cpu::builder().precision(Precision::Medium).build()?;
+    /// let thirds = Tensor::from_vec(vec![1.0f32 / 3.0; 64 * 64], [64, 64], &device)?;
+    /// let sum = thirds.matmul(&thirds)?.to_vec::<f32>()?[0];
+    /// assert!((sum - 64.0 / 9.0).abs() < 0.05); // 7.11 has lost some digits, where that is faster
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;

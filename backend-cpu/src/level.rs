@@ -18,19 +18,27 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, BW, CD, DQ and VL: x86-64-v4.
     Avx512,
+    /// AVX-512, and tiles that multiply matrices of `bf16`, on Linux. Loops are compiled as for [`Level::Avx512`]; large
+    /// products of matrices are another thing.
+    Amx,
 }
 
 impl Level {
     /// The best level of this machine, at most the one that `GRADUS_CPU_LEVEL` names (`scalar`, `avx2`,
-    /// `avx512`).
+    /// `avx512`, `amx`).
     pub fn detect() -> Level {
         static LEVEL: LazyLock<Level> = LazyLock::new(|| {
             let cap = match std::env::var("GRADUS_CPU_LEVEL").as_deref() {
                 Ok("scalar") => Level::Scalar,
                 Ok("avx2") => Level::Avx2,
-                _ => Level::Avx512,
+                Ok("avx512") => Level::Avx512,
+                _ => Level::Amx,
             };
-            Level::machine().min(cap)
+            match Level::machine() {
+                // (Masked tiles are not looked for: that asks the system for them.)
+                Level::Avx512 if cap == Level::Amx && has_tiles() => Level::Amx,
+                level => level.min(cap),
+            }
         });
         *LEVEL
     }
@@ -62,7 +70,7 @@ impl Level {
     /// Whether this level has an instruction that sums products of `bf16`. Not every machine with AVX-512 does.
     pub(crate) fn has_bf16_dot(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self == Level::Avx512 && is_x86_feature_detected!("avx512bf16");
+        return self >= Level::Avx512 && is_x86_feature_detected!("avx512bf16");
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
@@ -71,7 +79,7 @@ impl Level {
     /// with AVX-512 does.
     pub(crate) fn has_vnni(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self == Level::Avx512 && is_x86_feature_detected!("avx512vnni");
+        return self >= Level::Avx512 && is_x86_feature_detected!("avx512vnni");
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
@@ -82,6 +90,7 @@ impl Level {
             Level::Scalar => "scalar",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Amx => "amx",
         }
     }
 
@@ -91,14 +100,24 @@ impl Level {
         match self {
             #[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
             // SAFETY: a level is only ever at most what the machine was found to have.
-            Level::Avx512 => unsafe { avx512(kernel) },
+            Level::Avx512 | Level::Amx => unsafe { avx512(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above; a machine with AVX-512 has AVX2.
             #[allow(unreachable_patterns)]
-            Level::Avx2 | Level::Avx512 => unsafe { avx2(kernel) },
+            Level::Avx2 | Level::Avx512 | Level::Amx => unsafe { avx2(kernel) },
             _ => kernel.run(),
         }
     }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn has_tiles() -> bool {
+    crate::kernels::matmul::amx::is_there()
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+fn has_tiles() -> bool {
+    false
 }
 
 impl fmt::Display for Level {
@@ -126,4 +145,18 @@ fn avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Level;
+    use crate::kernels::matmul::panels::Packed;
+
+    #[test]
+    fn tiles_come_with_all_that_avx512_has() {
+        assert!(Level::Amx > Level::Avx512);
+        assert_eq!(Level::Amx.has_bf16_dot(), Level::Avx512.has_bf16_dot());
+        assert_eq!(Level::Amx.has_vnni(), Level::Avx512.has_vnni());
+        assert_eq!(f32::width(Level::Amx), f32::width(Level::Avx512));
+    }
 }

@@ -68,7 +68,7 @@ fn copy(level: Level, to: &mut [f32], from: &[f32]) {
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a level is only ever at most what the machine was found to have.
-        Level::Avx2 | Level::Avx512 => unsafe { x86::copy(to, from) },
+        level if level >= Level::Avx2 => unsafe { x86::copy(to, from) },
         _ => to.copy_from_slice(from),
     }
 }
@@ -78,7 +78,7 @@ fn triad(level: Level, a: &mut [f32], b: &[f32], c: &[f32]) {
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 | Level::Avx512 => unsafe { x86::triad(a, b, c, s) },
+        level if level >= Level::Avx2 => unsafe { x86::triad(a, b, c, s) },
         _ => a.iter_mut().zip(b).zip(c).for_each(|((a, b), c)| *a = b + s * c),
     }
 }

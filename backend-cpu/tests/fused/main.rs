@@ -8,5 +8,6 @@ mod int8;
 mod matmul;
 mod norm;
 mod pool;
+mod precision;
 mod recurrent;
 mod softmax;

@@ -65,7 +65,7 @@ pub(super) fn backward<T: Real>(
                 scores.block(batch, &block, &keys, weights);
                 let values = scores.v.matrix(batch).rows(keys.clone());
                 let mut to = MatMut::new(slopes, shape[0], shape[1]);
-                product(&mut to, Old::Ignore, T::ONE, g_block, values.t());
+                product(scores.precision, &mut to, Old::Ignore, T::ONE, g_block, values.t());
                 cpu.level().run(Slopes {
                     weights: &mut *weights,
                     slopes: &mut *slopes,
@@ -79,11 +79,11 @@ pub(super) fn backward<T: Real>(
                 let q = scores.q.matrix(batch).rows(block.clone());
                 let k = scores.k.matrix(batch).rows(keys.clone());
                 let mut to = MatMut::new(&mut gv[scaled(&keys, e)], shape[1], e);
-                product(&mut to, Old::Keep, T::ONE, weights.t(), g_block);
+                product(scores.precision, &mut to, Old::Keep, T::ONE, weights.t(), g_block);
                 let mut to = MatMut::new(&mut gq[scaled(&block, d)], shape[0], d);
-                product(&mut to, Old::Keep, T::ONE, slopes, k);
+                product(scores.precision, &mut to, Old::Keep, T::ONE, slopes, k);
                 let mut to = MatMut::new(&mut gk[scaled(&keys, d)], shape[1], d);
-                product(&mut to, Old::Keep, T::ONE, slopes.t(), q);
+                product(scores.precision, &mut to, Old::Keep, T::ONE, slopes.t(), q);
             }
         }
         Ok(())

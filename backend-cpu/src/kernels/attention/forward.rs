@@ -39,7 +39,14 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, scores: &Scores<'_, T>, y: &mut [T], l
             });
             let weights = Mat::new(weights, block.len(), keys.len());
             let values = scores.v.matrix(batch).rows(keys);
-            product(&mut MatMut::new(y, block.len(), width), Old::Keep, T::ONE, weights, values);
+            product(
+                scores.precision,
+                &mut MatMut::new(y, block.len(), width),
+                Old::Keep,
+                T::ONE,
+                weights,
+                values,
+            );
         }
         cpu.level().run(Finish { y, width, top: &top, total: &total, lse });
         Ok(())

@@ -17,7 +17,7 @@ use super::dense::{Output, Real, finished, with_real};
 use super::matmul::gemm::{Mat, MatMut, Old, product};
 use super::matmul::operand::Operand;
 use crate::execute::Done;
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, Precision};
 
 /// Queries of a block.
 const QUERIES: usize = 32;
@@ -36,6 +36,7 @@ struct Scores<'a, T> {
     keys: usize,
     width: usize,
     value_width: usize,
+    precision: Precision,
 }
 
 impl<'a, T: Real> Scores<'a, T> {
@@ -54,6 +55,7 @@ impl<'a, T: Real> Scores<'a, T> {
             keys: k[r - 2],
             width: q[r - 1],
             value_width: v[r - 1],
+            precision: cpu.precision_of(qkv[0].dtype),
             q: Operand::new(cpu, &qkv[0])?,
             k: Operand::new(cpu, &qkv[1])?,
             v: Operand::new(cpu, &qkv[2])?,
@@ -76,7 +78,8 @@ impl<'a, T: Real> Scores<'a, T> {
         let (rows, cols) = (queries.len(), keys.len());
         let q = self.q.matrix(batch).rows(queries.clone());
         let k = self.k.matrix(batch).rows(keys.clone());
-        product(&mut MatMut::new(to, rows, cols), Old::Ignore, T::of(self.op.scale), q, k.t());
+        let mut scores = MatMut::new(to, rows, cols);
+        product(self.precision, &mut scores, Old::Ignore, T::of(self.op.scale), q, k.t());
         if let Some(mask) = &self.mask {
             let start = mask.start(batch);
             for (i, row) in queries.clone().zip(to.chunks_exact_mut(cols)) {

@@ -140,14 +140,14 @@ pub(super) fn forward<T: Real>(
             // SAFETY: tasks write disjoint rows or positions.
             let mut c = unsafe { all.tile(first + rows.start..first + rows.end, unit.positions.clone()) };
             let old = start(&mut c);
-            product(&mut c, old, T::ONE, weight, matrix);
+            product(g.precision, &mut c, old, T::ONE, weight, matrix);
             return Ok(());
         }
         // The images' rows are apart in the output: multiply beside it and copy.
         let mut temporary = Scratch::new(cpu, outputs.len() * n)?;
         let mut c = MatMut::new(temporary.slice(), outputs.len(), n);
         let old = start(&mut c);
-        product(&mut c, old, T::ONE, weight, matrix);
+        product(g.precision, &mut c, old, T::ONE, weight, matrix);
         for (k, image) in unit.images.clone().enumerate() {
             let first = row(image);
             // SAFETY: tasks write disjoint rows.

@@ -2,6 +2,8 @@
 
 use gradus_tensor_core::op::{Conv, Spatial};
 
+use crate::Precision;
+
 /// A convolution of `images x (groups * channels) x size` with `(groups * outputs) x channels x kernel`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Geometry {
@@ -18,11 +20,13 @@ pub(super) struct Geometry {
     /// Zeros in front; negative where the first positions are never read.
     pub(super) padding: [isize; 3],
     pub(super) dilation: [usize; 3],
+    /// Of products that are made of the operands as they are.
+    pub(super) precision: Precision,
 }
 
 impl Geometry {
     /// From the shapes of input `[N, C, *size]`, weight `[O, C / groups, *kernel]` and output `[N, O, *out]`.
-    pub(super) fn new(conv: &Conv, x: &[usize], w: &[usize], y: &[usize]) -> Self {
+    pub(super) fn new(conv: &Conv, x: &[usize], w: &[usize], y: &[usize], precision: Precision) -> Self {
         let spatial = x.len() - 2;
         let three = |dims: &[usize]| {
             let mut out = [1; 3];
@@ -45,6 +49,7 @@ impl Geometry {
             stride: option(&conv.stride, 1),
             padding: option(&conv.padding, 0).map(|p| p as isize),
             dilation: option(&conv.dilation, 1),
+            precision,
         }
     }
 

@@ -95,7 +95,7 @@ fn strided<T: Real>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut [
         let (rows, pitch) = (some.len() * taps, pitch(n));
         let mut scratch = Scratch::new(cpu, rows * pitch)?;
         let mut columns = MatMut::pitched(scratch.slice(), rows, n, pitch);
-        product(&mut columns, Old::Ignore, T::ONE, weight.t(), gradient);
+        product(geometry.precision, &mut columns, Old::Ignore, T::ONE, weight.t(), gradient);
         let plane = geometry.area();
         for (k, image) in unit.images.clone().enumerate() {
             let first = (image * groups + group) * channels;

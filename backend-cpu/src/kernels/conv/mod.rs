@@ -24,7 +24,8 @@ use crate::{Cpu, CpuBuffer};
 /// `Op::Conv`.
 pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let (x, w) = (&inputs[0], &inputs[1]);
-    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape);
+    let precision = cpu.precision_of(x.dtype);
+    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape, precision);
     if let Some(size) = winograd::suits(cpu, x.dtype, &geometry) {
         return with_stored!(x.dtype, S => {
             let mut y = Output::<S>::new(cpu, out)?;
@@ -70,7 +71,8 @@ pub(crate) fn backward_input(
     w: &View<'_, CpuBuffer>,
     out: &Meta,
 ) -> Done {
-    let geometry = Geometry::new(op, &out.shape, w.layout.shape(), g.layout.shape());
+    let precision = cpu.precision_of(g.dtype);
+    let geometry = Geometry::new(op, &out.shape, w.layout.shape(), g.layout.shape(), precision);
     let reversed = geometry.reversed();
     if let Some(size) = winograd::suits(cpu, g.dtype, &reversed) {
         return with_stored!(g.dtype, S => {
@@ -100,7 +102,8 @@ pub(crate) fn backward_weight(
     x: &View<'_, CpuBuffer>,
     out: &Meta,
 ) -> Done {
-    let geometry = Geometry::new(op, x.layout.shape(), &out.shape, g.layout.shape());
+    let precision = cpu.precision_of(g.dtype);
+    let geometry = Geometry::new(op, x.layout.shape(), &out.shape, g.layout.shape(), precision);
     if let Some(size) = winograd::suits(cpu, g.dtype, &geometry) {
         return with_stored!(g.dtype, S => {
             let mut gw = Output::<S>::new(cpu, out)?;

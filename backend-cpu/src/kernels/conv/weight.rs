@@ -114,6 +114,6 @@ fn unit_gradient<T: Real>(
         gather_unit(geometry, x, channels, unit, scratch.slice(), pitch);
         Mat::pitched(scratch.slice(), rows, n, pitch)
     };
-    product(c, old, T::ONE, gradient, columns.t());
+    product(geometry.precision, c, old, T::ONE, gradient, columns.t());
     Ok(())
 }

@@ -79,7 +79,7 @@ impl Path {
         match level {
             level if level.has_vnni() && rows >= FEW => Path::Vnni,
             Level::Scalar => Path::Scalar,
-            Level::Avx2 | Level::Avx512 => Path::Avx2,
+            Level::Avx2 | Level::Avx512 | Level::Amx => Path::Avx2,
         }
     }
 }

@@ -65,7 +65,7 @@ fn row(level: Level, x: &[f32], q: &mut [u8]) -> Scale {
     let (q, rest) = q.split_at_mut(x.len());
     rest.fill(0);
     #[cfg(target_arch = "x86_64")]
-    if level == Level::Avx512 {
+    if level >= Level::Avx512 {
         // SAFETY: a level is at most what the machine was found to have; the lengths are equal.
         return unsafe { avx512::row(x, q) };
     }

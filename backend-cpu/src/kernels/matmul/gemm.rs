@@ -11,7 +11,7 @@ use std::ops::Range;
 use gradus_tensor_core::Element;
 
 use super::micro::{Multiplied, Product};
-use crate::Level;
+use crate::{Level, Precision};
 
 /// A matrix to read: elements `start + i * row_stride + j * col_stride` of a slice.
 #[derive(Clone, Copy, Debug)]
@@ -156,11 +156,12 @@ pub(crate) enum Old {
     Keep,
 }
 
-/// `c = scale * a @ b`, or `c += scale * a @ b`, on the calling thread.
+/// `c = scale * a @ b`, or `c += scale * a @ b`, on the calling thread; operands of `f32` with that precision.
 ///
 /// # Panics
 /// The shapes do not fit: a bug in the caller.
 pub(crate) fn product<T: Element + Multiplied>(
+    precision: Precision,
     c: &mut MatMut<'_, T>,
     old: Old,
     scale: T,
@@ -190,5 +191,5 @@ pub(crate) fn product<T: Element + Multiplied>(
     };
     // SAFETY: the matrices lie in their slices, as checked when they were made; `c` is exclusively borrowed, so it
     // overlaps neither `a` nor `b`; the level is what the machine was found to have.
-    unsafe { T::product(Level::detect(), &product) }
+    unsafe { T::product(Level::detect(), precision, &product) }
 }

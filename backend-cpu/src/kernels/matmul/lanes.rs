@@ -44,7 +44,7 @@ impl Packed for f32 {
     fn width(level: Level) -> usize {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => 2 * __m512::LANES,
+            Level::Avx512 | Level::Amx => 2 * __m512::LANES,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => 2 * __m256::LANES,
             _ => 2 * <[f32; PLAIN]>::LANES,
@@ -55,7 +55,7 @@ impl Packed for f32 {
         match level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level is only ever at most what the machine was found to have; the rest is promised.
-            Level::Avx512 => unsafe { avx512(tile) },
+            Level::Avx512 | Level::Amx => unsafe { avx512(tile) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Level::Avx2 => unsafe { avx2(tile) },

@@ -15,11 +15,15 @@ use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx::{self, Instructions};
+#[cfg(target_arch = "x86_64")]
+use super::bf16;
 use super::gemm::Old;
 use super::registers::{Lanes, PLAIN};
-use crate::Level;
 use crate::kernels::dense::Real;
 use crate::math::real::Real as _;
+use crate::{Level, Precision};
 
 /// Depth of a panel: 48 KB with AVX-512.
 const DEPTH: usize = 256;
@@ -30,7 +34,7 @@ const FAR: usize = 512;
 
 /// `c = scale * a @ b` or `c += scale * a @ b`, as addresses and strides in elements; rows of `c` are contiguous.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<T> {
+pub(crate) struct Product<T: Copy> {
     pub(super) shape: [usize; 3],
     pub(super) c: *mut T,
     pub(super) pitch: usize,
@@ -43,28 +47,53 @@ pub(crate) struct Product<T> {
 }
 
 /// Elements that products are made of.
-pub(crate) trait Multiplied: Sized {
+pub(crate) trait Multiplied: Copy {
     /// Multiplies on the calling thread.
     ///
     /// # Safety
     /// The level is at most the machine's; all elements of the three matrices may be accessed, and nobody else
     /// accesses those of `c`.
-    unsafe fn product(level: Level, product: &Product<Self>);
+    unsafe fn product(level: Level, precision: Precision, product: &Product<Self>);
+}
+
+impl Multiplied for f32 {
+    unsafe fn product(level: Level, precision: Precision, product: &Product<f32>) {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if level == Level::Amx && amx::pays(product.shape, amx::parts(precision)) {
+            // SAFETY: promised by the caller; machines of that level have the unit.
+            return unsafe { amx::floats::<Instructions>(level, precision, product) };
+        }
+        #[cfg(target_arch = "x86_64")]
+        if precision == Precision::Medium && bf16::pays(level, product.shape) {
+            // SAFETY: promised by the caller; the machine has the instructions.
+            return unsafe { bf16::rounded(product) };
+        }
+        let _ = precision;
+        // SAFETY: promised by the caller.
+        unsafe { in_registers_f32(level, product) }
+    }
+}
+
+impl Multiplied for f64 {
+    unsafe fn product(level: Level, _: Precision, product: &Product<f64>) {
+        // SAFETY: promised by the caller.
+        unsafe { in_registers_f64(level, product) }
+    }
 }
 
 macro_rules! multiplied {
-    ($t:ty, $avx512:ident, $wide:ty, $avx2:ident, $narrow:ty) => {
-        impl Multiplied for $t {
-            unsafe fn product(level: Level, product: &Product<$t>) {
-                // SAFETY: promised by the caller.
-                unsafe {
-                    match level {
-                        #[cfg(target_arch = "x86_64")]
-                        Level::Avx512 => $avx512(product),
-                        #[cfg(target_arch = "x86_64")]
-                        Level::Avx2 => $avx2(product),
-                        _ => panels::<[$t; PLAIN], 4, 3>(product),
-                    }
+    ($t:ty, $name:ident, $avx512:ident, $wide:ty, $avx2:ident, $narrow:ty) => {
+        /// # Safety
+        /// As [`Multiplied::product`].
+        pub(super) unsafe fn $name(level: Level, product: &Product<$t>) {
+            // SAFETY: promised by the caller.
+            unsafe {
+                match level {
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 | Level::Amx => $avx512(product),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => $avx2(product),
+                    _ => panels::<[$t; PLAIN], 4, 3>(product),
                 }
             }
         }
@@ -84,8 +113,8 @@ macro_rules! multiplied {
         }
     };
 }
-multiplied!(f32, avx512_f32, __m512, avx2_f32, __m256);
-multiplied!(f64, avx512_f64, __m512d, avx2_f64, __m256d);
+multiplied!(f32, in_registers_f32, avx512_f32, __m512, avx2_f32, __m256);
+multiplied!(f64, in_registers_f64, avx512_f64, __m512d, avx2_f64, __m256d);
 
 /// Bytes of a row of the widest micro-tile.
 const WIDEST: usize = VECTORS * 64;

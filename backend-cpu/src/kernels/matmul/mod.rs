@@ -2,9 +2,11 @@
 //!
 //! Operands are read where they lie, whatever their strides: transposed, batched, broadcast. A batch that
 //! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, [`panels`] are
-//! matrices packed for many products, [`bf16`] is half precision where the machine has it, and [`integer`] is the plain
-//! loop for integers.
+//! matrices packed for many products, [`bf16`] is half precision where the machine has it, [`amx`] are large products
+//! where it has tiles, and [`integer`] is the plain loop for integers.
 
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) mod amx;
 mod bf16;
 pub(crate) mod gemm;
 mod integer;
@@ -23,7 +25,7 @@ use self::operand::Operand;
 use self::tiles::Tiles;
 use super::dense::{Dense, Output, tasks, with_real};
 use crate::execute::{Done, done};
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, Precision};
 
 /// `Op::MatMul`.
 pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, out: &Meta) -> Done {
@@ -45,9 +47,10 @@ pub(crate) fn linear(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> D
 fn rows<T: Factor>(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
     let (x, w) = (Operand::<T>::rows(cpu, &inputs[0])?, Operand::<T>::new(cpu, &inputs[1])?);
+    let precision = cpu.precision_of(inputs[0].dtype);
     let mut y = Output::<T>::new(cpu, out)?;
     if !y.slice().is_empty() {
-        parallel(cpu, y.slice(), x.matrix(0), w.matrix(0).t(), bias.as_deref())?;
+        parallel(cpu, precision, y.slice(), x.matrix(0), w.matrix(0).t(), bias.as_deref())?;
     }
     done(y.finish(cpu)?)
 }
@@ -58,11 +61,17 @@ impl<T: Element + bytemuck::Pod + Multiplied> Factor for T {}
 
 fn batched<T: Factor>(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, out: &Meta) -> Done {
     let mut y = Output::<T>::new(cpu, out)?;
-    multiply(cpu, y.slice(), Operand::new(cpu, a)?, Operand::new(cpu, b)?)?;
+    multiply(cpu, cpu.precision_of(a.dtype), y.slice(), Operand::new(cpu, a)?, Operand::new(cpu, b)?)?;
     done(y.finish(cpu)?)
 }
 
-fn multiply<T: Factor>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand<'_, T>) -> Result<()> {
+fn multiply<T: Factor>(
+    cpu: &Cpu,
+    precision: Precision,
+    y: &mut [T],
+    mut a: Operand<'_, T>,
+    b: Operand<'_, T>,
+) -> Result<()> {
     if y.is_empty() {
         return Ok(());
     }
@@ -71,7 +80,7 @@ fn multiply<T: Factor>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand
     let [m, k, n] = [a.shape()[rank - 2], a.shape()[rank - 1], b.shape()[rank - 1]];
     // Matrices with one right operand in common are one taller matrix.
     if batches == 1 || b.is_shared() && a.fold(Shape::new(&[batches * m, k])?)? {
-        return parallel(cpu, y, a.matrix(0), b.matrix(0), None);
+        return parallel(cpu, precision, y, a.matrix(0), b.matrix(0), None);
     }
     let tiles = Tiles::new(m, n, k);
     let all = MatMut::new(y, batches * m, n);
@@ -80,6 +89,7 @@ fn multiply<T: Factor>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand
         // SAFETY: tiles of one matrix are disjoint, and so are matrices of the batch.
         let mut c = unsafe { all.tile(batch * m + rows.start..batch * m + rows.end, cols.clone()) };
         product(
+            precision,
             &mut c,
             Old::Ignore,
             T::from_f64(1.0),
@@ -93,6 +103,7 @@ fn multiply<T: Factor>(cpu: &Cpu, y: &mut [T], mut a: Operand<'_, T>, b: Operand
 /// `y = a @ b + bias`, in tiles.
 fn parallel<T: Factor>(
     cpu: &Cpu,
+    precision: Precision,
     y: &mut [T],
     a: Mat<'_, T>,
     b: Mat<'_, T>,
@@ -111,7 +122,7 @@ fn parallel<T: Factor>(
             }
             None => Old::Ignore,
         };
-        product(&mut c, old, T::from_f64(1.0), a.rows(rows), b.cols(cols));
+        product(precision, &mut c, old, T::from_f64(1.0), a.rows(rows), b.cols(cols));
         Ok(())
     })
 }

@@ -317,7 +317,7 @@ macro_rules! registers {
                 match level {
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: a level is only ever at most what the machine was found to have.
-                    Level::Avx512 => unsafe { avx512::<$t, $wide>(work) },
+                    Level::Avx512 | Level::Amx => unsafe { avx512::<$t, $wide>(work) },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above.
                     Level::Avx2 => unsafe { avx2::<$t, $narrow>(work) },

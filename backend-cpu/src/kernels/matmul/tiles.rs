@@ -67,7 +67,7 @@ fn work(tile: [usize; 2], depth: usize) -> usize {
 }
 
 /// The size of `parts` about even parts, rounded up to a multiple of `step`; at least 1.
-fn even(size: usize, parts: usize, step: usize) -> usize {
+pub(super) fn even(size: usize, parts: usize, step: usize) -> usize {
     let part = size.div_ceil(parts);
     if part <= step { part.max(1) } else { part.next_multiple_of(step) }
 }

@@ -7,7 +7,7 @@ use gradus_tensor_core::Result;
 use super::planes::{LANES, Products, Tiles, stride};
 use super::tile::Tile;
 use super::weight::{self, padded};
-use super::{Pass, gather_channel, gather_scratch, scatter_scratch};
+use super::{PRECISION, Pass, gather_channel, gather_scratch, scatter_scratch};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::dense::{Scratch, Stored, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
@@ -100,7 +100,7 @@ impl<S: Stored, F: Tile> Pass<'_, S, F> {
                 let mut c = MatMut::pitched(to, rows.len(), count, pitch);
                 let v = Mat::pitched(&v[f * v_stride..(f + 1) * v_stride], channels, count, pitch);
                 let u = Mat::pitched(&u[f * u_stride..(f + 1) * u_stride], outputs, channels, u_pitch);
-                product(&mut c, Old::Ignore, S::Computed::ONE, u.rows(rows.clone()), v);
+                product(PRECISION, &mut c, Old::Ignore, S::Computed::ONE, u.rows(rows.clone()), v);
             }
             let from = m.slice().as_mut_ptr();
             for o in rows {

@@ -8,7 +8,7 @@ use super::planes::{self, Planes, Products, Tiles, stride};
 use super::scatter::Spread;
 use super::tile::Tile;
 use super::weight::{self, padded};
-use super::{gather, images_at_once};
+use super::{PRECISION, gather, images_at_once};
 use crate::Cpu;
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::dense::{Parts, Real, Scratch, Stored, tasks};
@@ -96,7 +96,7 @@ impl<T: Real, F: Tile> Sums<'_, T, F> {
     /// Product `f` for some outputs and channels.
     fn product(&self, f: usize, c: &mut MatMut<'_, T>, old: Old, [outputs, channels]: [Range<usize>; 2]) {
         let (m, v) = (self.rows(self.m, f, self.g.outputs), self.rows(self.v, f, self.g.channels));
-        product(c, old, T::ONE, m.rows(outputs), v.rows(channels).t());
+        product(PRECISION, c, old, T::ONE, m.rows(outputs), v.rows(channels).t());
     }
 
     /// A row of product `f`'s tiles for each of so many channels.

@@ -49,6 +49,8 @@ use crate::math::real::Real as _;
 use crate::parallel::SendPtr;
 use crate::{Cpu, Precision};
 
+/// Of the products, whatever the device's: going back, what each of them is off by is added up.
+const PRECISION: Precision = Precision::Highest;
 /// With fewer channels than this on either side, transforming costs more than it saves.
 const MIN_CHANNELS: usize = 24;
 /// With fewer small tiles than this the products are too narrow.

@@ -7,7 +7,7 @@ use gradus_tensor_core::Result;
 use super::planes::{Products, Tiles, stride};
 use super::tile::Tile;
 use super::weight::{self, padded};
-use super::{Pass, gather, images_at_once, scatter_scratch};
+use super::{PRECISION, Pass, gather, images_at_once, scatter_scratch};
 use crate::kernels::dense::{Scratch, Stored, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
 use crate::math::real::Real as _;
@@ -62,7 +62,7 @@ impl<S: Stored, F: Tile> Pass<'_, S, F> {
                 let v = Mat::pitched(&v[f * v_stride..(f + 1) * v_stride], g.channels, count, pitch);
                 let m = &mut m.slice()[f * m_stride..(f + 1) * m_stride];
                 let mut c = MatMut::pitched(m, some.len(), count, pitch);
-                product(&mut c, old, S::Computed::ONE, u, v.rows(channels.clone()));
+                product(PRECISION, &mut c, old, S::Computed::ONE, u, v.rows(channels.clone()));
             }
             old = Old::Keep;
         }
