@@ -2,19 +2,22 @@
 //!
 //! A convolution is weight times column matrix ([`columns`]); `forward`, `input` and `weight` are its three
 //! passes, each of which gathers the columns it needs piece by piece into cached scratch memory. Convolutions
-//! with one channel to a group have nothing to sum over channels and take the direct way of [`depthwise`].
+//! with one channel to a group have nothing to sum over channels and take the direct way of [`depthwise`]. What follows
+//! a convolution in the same op is done by [`epilogue`], wherever the sums were made.
 
 mod columns;
 mod depthwise;
+mod epilogue;
 mod forward;
 mod geometry;
 mod input;
 mod weight;
 mod winograd;
 
-use gradus_tensor_core::op::Conv;
-use gradus_tensor_core::{Meta, Result, View};
+use gradus_tensor_core::op::{Conv, ConvBlock};
+use gradus_tensor_core::{Meta, Outcome, Result, View};
 
+use self::epilogue::Epilogue;
 use self::geometry::Geometry;
 use super::dense::{Dense, Output, Real, with_real};
 use super::matmul::gemm::Mat;
@@ -23,15 +26,36 @@ use crate::{Cpu, CpuBuffer};
 
 /// `Op::Conv`.
 pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
-    let (x, w) = (&inputs[0], &inputs[1]);
-    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape);
-    with_real!(x.dtype, T => {
-        let mut y = Output::<T>::new(cpu, out)?;
+    with_real!(out.dtype, T => {
         let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
-        let (x, w) = (Dense::<T>::new(cpu, x)?, Dense::<T>::new(cpu, w)?);
-        run_forward(cpu, &geometry, &x, &w, bias.as_deref(), y.slice())?;
-        done(y.finish(cpu)?)
+        forward_by(cpu, op, [&inputs[0], &inputs[1]], &Epilogue::bias(bias.as_deref()), out)
     })
+}
+
+/// `Op::ConvBlock`.
+pub(crate) fn conv_block(cpu: &Cpu, op: &ConvBlock, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
+    let Some(operands) = op.operands(inputs) else { return Ok(Outcome::Unsupported) };
+    with_real!(out.dtype, T => {
+        let after = epilogue::Operands::<T>::new(cpu, op, &operands)?;
+        match after.epilogue(op) {
+            Some(epilogue) => forward_by(cpu, &op.conv, [operands.x, operands.weight], &epilogue, out),
+            None => Ok(Outcome::Unsupported),
+        }
+    })
+}
+
+fn forward_by<T: Real>(
+    cpu: &Cpu,
+    op: &Conv,
+    [x, w]: [&View<'_, CpuBuffer>; 2],
+    epilogue: &Epilogue<'_, T>,
+    out: &Meta,
+) -> Done {
+    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape);
+    let mut y = Output::<T>::new(cpu, out)?;
+    let (x, w) = (Dense::<T>::new(cpu, x)?, Dense::<T>::new(cpu, w)?);
+    run_forward(cpu, &geometry, &x, &w, epilogue, y.slice())?;
+    done(y.finish(cpu)?)
 }
 
 fn run_forward<T: Real>(
@@ -39,18 +63,18 @@ fn run_forward<T: Real>(
     geometry: &Geometry,
     x: &[T],
     w: &[T],
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
     if y.is_empty() {
         Ok(())
     } else if geometry.depthwise() && !x.is_empty() {
-        depthwise::forward(cpu, geometry, x, w, bias, y)
+        depthwise::forward(cpu, geometry, x, w, epilogue, y)
     } else if winograd::suits(geometry) {
-        winograd::convolve(cpu, geometry, x, winograd::Weight::Forward(w), bias, y)
+        winograd::convolve(cpu, geometry, x, winograd::Weight::Forward(w), epilogue, y)
     } else {
         let w = Mat::new(w, geometry.groups * geometry.outputs, geometry.depth());
-        forward::forward(cpu, geometry, x, w, bias, y)
+        forward::forward(cpu, geometry, x, w, epilogue, y)
     }
 }
 
@@ -70,7 +94,7 @@ pub(crate) fn backward_input(
             depthwise::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
         } else if winograd::suits(&geometry.reversed()) && geometry.stride == [1; 3] {
             let (reversed, w) = (geometry.reversed(), winograd::Weight::Reversed(&w));
-            winograd::convolve(cpu, &reversed, &g, w, None, gx.slice())?;
+            winograd::convolve(cpu, &reversed, &g, w, &Epilogue::bias(None), gx.slice())?;
         } else {
             input::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
         }

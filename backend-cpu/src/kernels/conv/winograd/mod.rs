@@ -23,6 +23,7 @@ use gradus_tensor_core::Result;
 use self::planes::{Gather, Products, Scatter, Spread, Tiles};
 use self::tile::PRODUCTS;
 use self::weight::padded;
+use super::epilogue::{Epilogue, Runs};
 use super::geometry::Geometry;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
@@ -62,17 +63,17 @@ pub(super) enum Weight<'a, T> {
     Reversed(&'a [T]),
 }
 
-/// `y = conv(x, w) + bias`.
+/// The outputs of a convolution.
 pub(super) fn convolve<T: Real>(
     cpu: &Cpu,
     g: &Geometry,
     x: &[T],
     w: Weight<'_, T>,
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
     let u = weight::transformed(cpu, w, [g.outputs, g.channels])?;
-    let pass = Pass { cpu, g, x, u, bias, y: Parts::new(y) };
+    let pass = Pass { cpu, g, x, u, epilogue, y: Parts::new(y) };
     match blocks::cut(g) {
         Some(blocks) => pass.in_blocks(&blocks),
         None => pass.in_phases(),
@@ -86,7 +87,7 @@ struct Pass<'a, T> {
     x: &'a [T],
     /// Product `f` of output `o` and channel `c` at `(f * outputs + o) * padded(channels) + c`.
     u: Scratch<T>,
-    bias: Option<&'a [T]>,
+    epilogue: &'a Epilogue<'a, T>,
     y: Parts<'a, T>,
 }
 
@@ -144,13 +145,21 @@ impl<T: Real> Pass<'_, T> {
         let work = Scatter {
             tiles,
             from,
-            bias: self.bias.map_or(T::ZERO, |b| b[o]),
+            bias: self.epilogue.start(o),
             scratch,
             planes: &self.y,
             first: (first * outputs + o) * area,
             image_pitch: outputs * area,
         };
         T::in_lanes(self.cpu.level(), work);
+        if self.epilogue.follows() {
+            let lines = tiles.lines();
+            let start = (first * outputs + o) * area + lines.start * self.g.out[2];
+            let len = lines.len() * self.g.out[2];
+            let runs = Runs { start, len, count: tiles.images, pitch: outputs * area };
+            // SAFETY: these rows are this task's alone.
+            unsafe { self.epilogue.finish_runs(self.cpu.level(), o, &self.y, runs, None) };
+        }
     }
 }
 

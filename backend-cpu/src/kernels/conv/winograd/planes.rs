@@ -49,6 +49,11 @@ impl Tiles {
         Self { first: self.first + rows.start, grid: [rows.len(), self.grid[1]], ..self }
     }
 
+    /// The rows of an output plane that the tiles are of.
+    pub(super) fn lines(&self) -> Range<usize> {
+        self.first * OUT..((self.first + self.grid[0]) * OUT).min(self.out[0])
+    }
+
     /// Tiles of a tile row, rounded up to whole lanes.
     pub(super) fn row(&self) -> usize {
         (self.images * self.grid[1]).next_multiple_of(LANES)
@@ -218,14 +223,14 @@ pub(super) struct Scatter<'a, T> {
 impl<T: Real> InLanes<T> for Scatter<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Lanes<Element = T>>(self) {
-        let Tiles { images, grid, out, first, .. } = self.tiles;
+        let Tiles { images, grid, out, .. } = self.tiles;
         let (row, columns) = (self.tiles.row(), grid[1]);
         assert!(self.scratch.len() >= self.tiles.scatter_scratch(), "too little memory for lines");
         let (line, apart) = self.scratch.split_at_mut(self.tiles.line());
         let width = row + LANES;
         // SAFETY: the machine has the register, here and below.
         let (one, bias) = unsafe { (V::splat(T::ONE), V::splat(self.bias)) };
-        let lines = first * OUT..((first + grid[0]) * OUT).min(out[0]);
+        let lines = self.tiles.lines();
         for r in 0..grid[0] {
             for p in (0..row).step_by(V::LANES) {
                 let to = apart[p..].as_mut_ptr();
