@@ -88,6 +88,7 @@ impl Backend for Cpu {
             Op::NormGrad(op) => kernels::norm::norm_grad(self, op, inputs, out),
             Op::BatchNormEval { eps } => kernels::norm::batch_norm_eval(self, *eps, inputs, &out[0]),
             Op::Conv(op) => kernels::conv::conv(self, op, inputs, &out[0]),
+            Op::ConvBlock(op) => kernels::conv::conv_block(self, op, inputs, &out[0]),
             Op::ConvBackwardInput { conv, .. } => {
                 kernels::conv::backward_input(self, conv, &inputs[0], &inputs[1], &out[0])
             }

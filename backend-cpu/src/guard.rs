@@ -9,8 +9,8 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, Once, PoisonError};
 
-use gradus_tensor_core::op::Conv;
-use gradus_tensor_core::{ConvOptions, DType, Device, Op, Result, Tensor};
+use gradus_tensor_core::op::{Conv, ConvBlock};
+use gradus_tensor_core::{ConvOptions, DType, Device, Op, Result, Tensor, UnaryOp};
 use gradus_testkit::conformance;
 use gradus_testkit::samples::Family;
 
@@ -224,6 +224,13 @@ fn convolutions(device: &Device, dtype: DType, side: Side) -> Result<()> {
             let x = filled(&[2, channels, size, size + 1], dtype, device)?;
             let w = filled(&[filters, channels / groups, kernel, kernel], dtype, device)?;
             let y = x.conv(&w, Some(&filled(&[filters], dtype, device)?), ConvOptions(conv))?;
+            let v = filled(&[filters], dtype, device)?;
+            let variance = v.square()?;
+            let mut block = ConvBlock { norm: Some(1e-3), residual: true, ..ConvBlock::new(conv) };
+            for activation in [None, Some(UnaryOp::Relu), Some(UnaryOp::Silu)] {
+                block.activation = activation;
+                Op::ConvBlock(block).run(&[&x, &w, &v, &variance, &v, &v, &y])?;
+            }
             Op::ConvBackwardInput { conv, size: [size, size + 1, 1] }.run(&[&y, &w])?;
             Op::ConvBackwardWeight { conv, kernel: [kernel, kernel, 1] }.run(&[&y, &x])?;
         }

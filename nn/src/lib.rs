@@ -6,7 +6,7 @@
 //! one tensor; it is object safe, so a model can be put together, and taken apart, at run time.
 //!
 //! ```
-//! use gradus_nn::{BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Parameters, Within};
+//! use gradus_nn::{BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Parameters, Relu, Within, chain};
 //! use gradus_tensor_core::{Device, Result, Tensor};
 //!
 //! #[derive(Parameters)]
@@ -30,7 +30,7 @@
 //!
 //! impl Module for Net {
 //!     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-//!         let x = self.norm.forward(&self.conv.forward(x).within("conv")?).within("norm")?.relu()?;
+//!         let x = chain([("conv", &self.conv as &dyn Module), ("norm", &self.norm), ("relu", &Relu)], x)?;
 //!         let x = self.pool.forward(&x).within("pool")?;
 //!         self.head.forward(&x.flatten(1, -1)?).within("head")
 //!     }
@@ -59,6 +59,7 @@
 
 mod buffer;
 mod containers;
+mod fuse;
 pub mod init;
 mod layers;
 pub mod loss;
@@ -66,6 +67,7 @@ mod mode;
 mod module;
 mod param;
 mod parameters;
+mod stage;
 mod state_dict;
 mod tree;
 mod visitor;
@@ -75,12 +77,14 @@ pub mod zoo;
 extern crate self as gradus_nn;
 
 pub use buffer::Buffer;
+pub use fuse::fuse_conv_bn;
 pub use gradus_nn_derive::Parameters;
 pub use layers::*;
 pub use mode::Mode;
 pub use module::{Func, Module, Within};
 pub use param::Param;
 pub use parameters::Parameters;
+pub use stage::{Add, Stage, chain};
 pub use state_dict::{LoadReport, StateDict};
 pub use tree::matches as matches_name;
 pub use visitor::{PathName, Visitor, VisitorMut};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use gradus_tensor_core::{Error, Result, Tensor};
 
-use crate::{Parameters, Visitor, VisitorMut};
+use crate::{Parameters, Stage, Visitor, VisitorMut, chain};
 
 /// A tree of parameters with a forward pass from one tensor to one tensor.
 ///
@@ -17,11 +17,20 @@ pub trait Module: Parameters + Send + Sync {
     /// # Errors
     /// The input does not fit the module, or the device fails.
     fn forward(&self, input: &Tensor) -> Result<Tensor>;
+
+    /// What this computes now, if it is a step that [`chain`] fuses with its neighbours.
+    fn stage(&self) -> Stage<'_> {
+        Stage::Other
+    }
 }
 
 impl<M: Module + ?Sized> Module for Box<M> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         (**self).forward(input)
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        (**self).stage()
     }
 }
 
@@ -47,19 +56,6 @@ impl<M: Module> Module for Option<M> {
             None => Ok(input.clone()),
         }
     }
-}
-
-/// Runs modules one after the other; an error says in which of them it happened.
-pub(crate) fn chain<'a, M, N>(modules: impl Iterator<Item = (N, &'a M)>, input: &Tensor) -> Result<Tensor>
-where
-    M: Module + ?Sized + 'a,
-    N: fmt::Display,
-{
-    let mut x = input.clone();
-    for (name, module) in modules {
-        x = module.forward(&x).within(name)?;
-    }
-    Ok(x)
 }
 
 /// Says in which part of a model an error happened.

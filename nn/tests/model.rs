@@ -5,8 +5,8 @@ mod common;
 use common::{Golden, close, devices};
 use gradus_autograd::Autograd;
 use gradus_nn::{
-    Activation, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Parameters, TransformerEncoderLayer, Within,
-    loss,
+    Activation, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Parameters, Relu, TransformerEncoderLayer,
+    Within, chain, loss,
 };
 use gradus_tensor_core::{DType, Device, Result, Tensor};
 
@@ -35,9 +35,9 @@ impl Cnn {
 
 impl Module for Cnn {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.bn1.forward(&self.conv1.forward(x).within("conv1")?).within("bn1")?.relu()?;
+        let x = chain([("conv1", &self.conv1 as &dyn Module), ("bn1", &self.bn1), ("relu", &Relu)], x)?;
         let x = self.pool.forward(&x).within("pool")?;
-        let x = self.bn2.forward(&self.conv2.forward(&x).within("conv2")?).within("bn2")?.relu()?;
+        let x = chain([("conv2", &self.conv2 as &dyn Module), ("bn2", &self.bn2), ("relu", &Relu)], &x)?;
         self.fc.forward(&x.flatten(1, -1)?).within("fc")
     }
 }

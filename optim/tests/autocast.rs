@@ -12,6 +12,7 @@ use gradus_nn::{
 };
 use gradus_optim::{Adam, Autocast, GradScaler, MixedPrecision, Optimizer, Policy, Precision};
 use gradus_tensor_core::{AttentionOptions, ConvOptions, DType, Device, PoolOptions, Result, Tensor, rng};
+use gradus_testkit::devices::Counting;
 
 const BF16: DType = DType::BF16;
 
@@ -395,5 +396,26 @@ fn a_checkpoint_computes_in_the_same_precision_again() -> Result<()> {
     assert!(y.device().backend::<Autocast>().is_some());
     let again = y.sum_all()?.backward()?;
     assert_eq!(direct.get(&w).unwrap().to_vec::<f32>()?, again.get(&w).unwrap().to_vec::<f32>()?);
+    Ok(())
+}
+
+#[test]
+fn a_block_of_a_convolution_is_evaluated_as_one_op_in_half_precision() -> Result<()> {
+    rng::manual_seed(11);
+    let counting = Counting::new();
+    let device = counting.around(&Cpu::device());
+    let mut model = network(&device)?;
+    let (x, _) = batch(&device)?;
+    no_grad(|| model.forward(&x))?;
+    model.set_training(false);
+    let expected = no_grad(|| model.forward(&x))?;
+    for (dtype, tolerance) in [(BF16, 0.02), (DType::F16, 0.003)] {
+        counting.take();
+        let y = no_grad(|| model.forward(&x.autocast(dtype)?))?;
+        let made = counting.take();
+        assert_eq!((made.get("conv_block"), made.get("batch_norm")), (Some(&1), None));
+        assert_eq!(y.dtype(), dtype);
+        assert!(distance(&y, &expected) < tolerance, "{dtype}: {}", distance(&y, &expected));
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use gradus_autograd::{Autograd, Backward};
 use gradus_tensor_core::op::{
-    Attention, Conv, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax, UnaryOp,
+    Attention, Conv, ConvBlock, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax, UnaryOp,
 };
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{DType, Device, Error, Meta, Op, Result, Shape, Tensor};
@@ -152,6 +152,7 @@ fn composites() -> Vec<(Op, Vec<Option<Vec<usize>>>)> {
         ceil_mode: true,
     };
     let attention = Attention { scale: 0.5, causal: true };
+    let activation = Some(UnaryOp::Silu);
     let key = Key { seed: 1, stream: 2 };
     let norm = |kind| Norm { kind, eps: 1e-5 };
     let mut all = vec![
@@ -160,6 +161,10 @@ fn composites() -> Vec<(Op, Vec<Option<Vec<usize>>>)> {
         (Op::Softmax(log), vec![f(&[2, 3])]),
         (Op::SoftmaxGrad(log), vec![f(&[2, 3]), f(&[2, 3])]),
         (Op::Conv(conv), vec![f(&[1, 4, 5]), f(&[2, 2, 3]), f(&[2])]),
+        (
+            Op::ConvBlock(ConvBlock { bias: true, norm: Some(1e-3), residual: true, activation, conv }),
+            [vec![f(&[1, 4, 5]), f(&[2, 2, 3])], vec![f(&[2]); 5], vec![f(&[1, 2, 3])]].concat(),
+        ),
         (Op::ConvBackwardInput { conv, size: [5, 1, 1] }, vec![f(&[1, 2, 3]), f(&[2, 2, 3])]),
         (Op::ConvBackwardWeight { conv, kernel: [3, 1, 1] }, vec![f(&[1, 2, 3]), f(&[1, 4, 5])]),
         (Op::Pool(average), vec![f(&[1, 2, 4])]),

@@ -46,7 +46,8 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         Op::Cast(dtype) if !dtype.is_float() => Class::Constant,
         Op::Unary(op) if !inputs[0].dtype.is_float() || matches!(op.name(), "logical_not") => Class::Constant,
         Op::Binary(BinaryOp::Xor) => Class::Constant,
-        Op::UnaryGrad(_)
+        Op::ConvBlock(_)
+        | Op::UnaryGrad(_)
         | Op::SoftmaxGrad(_)
         | Op::NormGrad(_)
         | Op::CrossEntropyGrad(_)

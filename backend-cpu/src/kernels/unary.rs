@@ -135,8 +135,8 @@ pub(crate) fn clamp<T: Real>(x: T, min: T, max: T) -> T {
     if x > max { max } else { x }
 }
 
-/// The loop of an op over floats, and its parameters.
-fn float<T: Real>(op: UnaryOp) -> Option<(Loop1, Parameters)> {
+/// The loop of an op over floats, and its parameters. It may write where it reads.
+pub(crate) fn float<T: Real>(op: UnaryOp) -> Option<(Loop1, Parameters)> {
     macro_rules! with {
         ($f:ty) => {
             with!($f, 0.0, 0.0)

@@ -6,12 +6,12 @@ use gradus_tensor_core::{DType, Op};
 
 use crate::common::{Devices, LIES, Lie, Operand, check, run_on};
 
-struct Case {
-    conv: Conv,
+pub struct Case {
+    pub conv: Conv,
     /// `[N, C, *size]`
-    x: &'static [usize],
-    outputs: usize,
-    kernel: &'static [usize],
+    pub x: &'static [usize],
+    pub outputs: usize,
+    pub kernel: &'static [usize],
 }
 
 fn case(
@@ -27,7 +27,7 @@ fn case(
 }
 
 /// Small ones, of every kind.
-fn kinds() -> Vec<Case> {
+pub fn kinds() -> Vec<Case> {
     vec![
         case(&[2, 3, 10], 4, &[3], [1; 3], [1; 3], [1; 3], 1),
         case(&[3, 4, 11], 6, &[4], [3; 3], [2; 3], [2; 3], 2),
@@ -65,7 +65,7 @@ fn kinds() -> Vec<Case> {
 }
 
 /// Larger ones, that are cut in every way: tiles of an image, images together, output channels, image ranges.
-fn sizes() -> Vec<Case> {
+pub fn sizes() -> Vec<Case> {
     vec![
         case(&[2, 3, 40, 41], 8, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
         case(&[9, 24, 6, 6], 70, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
@@ -83,6 +83,13 @@ fn sizes() -> Vec<Case> {
         case(&[7, 24, 9, 16], 24, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
         case(&[3, 24, 6, 48], 24, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
         case(&[2, 24, 5, 64], 24, &[3, 3], [1; 3], [1, 0, 0], [1; 3], 1),
+        // Images together for several cuts of the outputs: channels that do not divide, planes of known sizes; and planes alone.
+        case(&[3, 9, 7, 7], 70, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
+        case(&[3, 34, 6, 7], 150, &[3, 3], [2; 3], [1; 3], [1; 3], 2),
+        case(&[6, 41, 2, 2], 64, &[1, 1], [1; 3], [0; 3], [1; 3], 1),
+        case(&[5, 33, 4, 4], 96, &[1, 1], [1; 3], [0; 3], [1; 3], 1),
+        case(&[9, 5, 1], 80, &[1], [1; 3], [0; 3], [1; 3], 1),
+        case(&[3, 20, 10, 11], 40, &[1, 1], [1; 3], [0; 3], [1; 3], 1),
         case(&[20, 40, 5, 5], 20, &[1, 1], [1; 3], [0; 3], [1; 3], 1),
         case(&[1, 64, 12, 12], 96, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
         case(&[20, 30, 7, 7], 10, &[3, 3], [2; 3], [1; 3], [1; 3], 1),

@@ -4,6 +4,7 @@
 mod attention;
 mod common;
 mod conv;
+mod conv_block;
 mod int8;
 mod matmul;
 mod norm;

@@ -1,8 +1,8 @@
 //! Nonlinearities as layers. Each is also a method of [`Tensor`].
 
-use gradus_tensor_core::{Result, Tensor};
+use gradus_tensor_core::{Result, Tensor, UnaryOp};
 
-use crate::{Module, Parameters};
+use crate::{Module, Parameters, Stage};
 
 macro_rules! activations {
     ($($name:ident, $method:ident, $doc:literal;)*) => {$(
@@ -13,6 +13,10 @@ macro_rules! activations {
         impl Module for $name {
             fn forward(&self, input: &Tensor) -> Result<Tensor> {
                 input.$method()
+            }
+
+            fn stage(&self) -> Stage<'_> {
+                Stage::Unary(UnaryOp::$name)
             }
         }
     )*};
@@ -35,6 +39,10 @@ pub struct Relu6;
 impl Module for Relu6 {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.clamp(0.0, 6.0)
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Unary(UnaryOp::Clamp { min: 0.0, max: 6.0 })
     }
 }
 
@@ -60,6 +68,13 @@ impl Module for Gelu {
             Gelu::Tanh => input.gelu_tanh(),
         }
     }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Unary(match self {
+            Gelu::Exact => UnaryOp::Gelu,
+            Gelu::Tanh => UnaryOp::GeluTanh,
+        })
+    }
 }
 
 /// `x` where positive, `slope * x` elsewhere.
@@ -77,6 +92,10 @@ impl Module for LeakyRelu {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.leaky_relu(self.0)
     }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Unary(UnaryOp::LeakyRelu(self.0))
+    }
 }
 
 /// `x` where positive, `alpha * (e^x - 1)` elsewhere.
@@ -93,6 +112,10 @@ impl Default for Elu {
 impl Module for Elu {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         input.elu(self.0)
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Unary(UnaryOp::Elu(self.0))
     }
 }
 

@@ -4,7 +4,7 @@ use gradus_tensor_core::{DType, Device, Error, Result, Tensor};
 
 use super::affine::{scale_and_shift, value};
 use crate::init::Init;
-use crate::{Buffer, Mode, Module, Param, Parameters};
+use crate::{Buffer, Mode, Module, Param, Parameters, Stage};
 use gradus_autograd::Autograd;
 
 /// Batch normalization of `[N, C, ..]` (Ioffe and Szegedy, arXiv:1502.03167). In training it normalizes by the
@@ -179,5 +179,14 @@ impl<const D: usize> Module for BatchNorm<D> {
             self.track(&mean, &variance, n)?;
         }
         Ok(y)
+    }
+    fn stage(&self) -> Stage<'_> {
+        match (&self.running_mean, &self.running_var, &self.weight, &self.bias) {
+            (Some(mean), Some(variance), Some(weight), Some(bias)) if !self.mode.is_training() => {
+                let (statistics, affine) = ([mean, variance], [weight, bias]);
+                Stage::BatchNorm { statistics, affine, eps: self.eps, spatial: D }
+            }
+            _ => Stage::Other,
+        }
     }
 }

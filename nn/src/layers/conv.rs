@@ -5,7 +5,7 @@ use gradus_tensor_core::{ConvOptions, DType, Device, Error, Result, Tensor};
 use super::affine::{value, weight_and_bias};
 use super::spatial::{IntoSpatial, three};
 use crate::init::Init;
-use crate::{Module, Param, Parameters};
+use crate::{Module, Param, Parameters, Stage};
 
 /// Convolution over `D` spatial axes: `[N, in, *size]` to `[N, out, *size']`.
 #[derive(Clone, Debug, Parameters)]
@@ -118,6 +118,10 @@ impl<const D: usize> Module for Conv<D> {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let bias = value(&self.bias)?;
         input.conv(self.weight.value()?, bias, self.options)
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Conv { weight: &self.weight, bias: self.bias.as_ref(), options: self.options }
     }
 }
 

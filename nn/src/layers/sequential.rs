@@ -4,8 +4,7 @@ use std::fmt;
 
 use gradus_tensor_core::{Result, Tensor};
 
-use crate::module::chain;
-use crate::{Module, Parameters, Visitor, VisitorMut};
+use crate::{Module, Parameters, Visitor, VisitorMut, chain};
 
 /// Layers one after the other, named `0`, `1`, … or as given.
 ///

@@ -1,12 +1,12 @@
 //! Transformer blocks.
 
-use gradus_tensor_core::{DType, Device, Result, Tensor};
+use gradus_tensor_core::{DType, Device, Result, Tensor, UnaryOp};
 
 use super::attention::{AttendOptions, MultiheadAttention};
 use super::dropout::Dropout;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::{Module, Parameters, Visitor, VisitorMut, Within};
+use crate::{Module, Parameters, Stage, Visitor, VisitorMut, Within};
 
 /// The nonlinearity of a block's feed-forward part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,14 @@ impl Module for Activation {
             Activation::Gelu => input.gelu(),
             Activation::Silu => input.silu(),
         }
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Unary(match self {
+            Activation::Relu => UnaryOp::Relu,
+            Activation::Gelu => UnaryOp::Gelu,
+            Activation::Silu => UnaryOp::Silu,
+        })
     }
 }
 

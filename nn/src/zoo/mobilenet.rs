@@ -2,7 +2,9 @@
 
 use gradus_tensor_core::{Device, Result, Tensor};
 
-use crate::{BatchNorm2d, Conv2d, Dropout, Linear, Module, Parameters, Relu6, Sequential, Within};
+use crate::{
+    Add, BatchNorm2d, Conv2d, Dropout, Linear, Module, Parameters, Relu6, Sequential, Within, chain,
+};
 
 /// Convolution, batch normalization and ReLU6.
 fn conv_bn_relu(
@@ -53,8 +55,9 @@ impl InvertedResidual {
 
 impl Module for InvertedResidual {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.conv.forward(x).within("conv")?;
-        if self.shortcut { x.add(&y) } else { Ok(y) }
+        let add = Add(x);
+        let shortcut = self.shortcut.then_some(("shortcut", &add as &dyn Module));
+        chain(self.conv.iter().chain(shortcut), x).within("conv")
     }
 }
 

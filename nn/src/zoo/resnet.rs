@@ -2,7 +2,7 @@
 
 use gradus_tensor_core::{Device, Result, Tensor};
 
-use crate::{BatchNorm2d, Conv2d, Linear, Module, Parameters, Sequential, Within};
+use crate::{Add, BatchNorm2d, Conv2d, Linear, Module, Parameters, Relu, Sequential, Within, chain};
 
 /// Two 3x3 convolutions beside a shortcut.
 #[derive(Debug, Parameters)]
@@ -41,11 +41,10 @@ impl BasicBlock {
 
 impl Module for BasicBlock {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.conv1.forward(x).within("conv1")?;
-        let y = self.bn1.forward(&y).within("bn1")?.relu()?;
-        let y = self.conv2.forward(&y).within("conv2")?;
-        let y = self.bn2.forward(&y).within("bn2")?;
-        y.add(&self.downsample.forward(x).within("downsample")?)?.relu()
+        let y = chain([("conv1", &self.conv1 as &dyn Module), ("bn1", &self.bn1), ("relu", &Relu)], x)?;
+        let shortcut = self.downsample.forward(x).within("downsample")?;
+        let add = Add(&shortcut);
+        chain([("conv2", &self.conv2 as &dyn Module), ("bn2", &self.bn2), ("add", &add), ("relu", &Relu)], &y)
     }
 }
 
@@ -128,8 +127,7 @@ impl ResNet {
 
 impl Module for ResNet {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.conv1.forward(x).within("conv1")?;
-        x = self.bn1.forward(&x).within("bn1")?.relu()?;
+        let mut x = chain([("conv1", &self.conv1 as &dyn Module), ("bn1", &self.bn1), ("relu", &Relu)], x)?;
         if self.stem == Stem::Large {
             x = x.max_pool(gradus_tensor_core::PoolOptions::new(3).stride(2).padding(1))?;
         }

@@ -42,6 +42,7 @@ const TABLE: &[(Precision, &[&str])] = &[
             "matmul",
             "linear",
             "conv",
+            "conv_block",
             "conv_backward_input",
             "conv_backward_weight",
             "scaled_dot_product_attention",
@@ -154,6 +155,11 @@ fn is_statistic(op: &Op, operand: usize) -> bool {
     match op {
         Op::NormGrad(_) => matches!(operand, 2 | 3), // mean and variance
         Op::AttentionGrad(_) => operand == 5,        // the logarithm of the denominator
+        // The vectors of the normalization, before the residual.
+        Op::ConvBlock(block) => {
+            let first = 2 + usize::from(block.bias);
+            block.norm.is_some() && (first..first + 4).contains(&operand)
+        }
         Op::CrossEntropyGrad(_) => matches!(operand, 0 | 3), // the loss's gradient, and that logarithm
         _ => false,
     }

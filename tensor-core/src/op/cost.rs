@@ -37,6 +37,12 @@ pub(super) fn cost(op: &Op, inputs: &[Meta]) -> Cost {
         Op::NormGrad(_) => x * 14,
         Op::BatchNormEval { .. } => x * 3,
         Op::Conv(_) => filter(&inputs[1].shape).saturating_mul(2 * y),
+        Op::ConvBlock(block) => {
+            let norm = if block.norm.is_some() { 3 } else { 0 };
+            let after =
+                norm + u128::from(block.residual) + block.activation.map_or(0, |f| u128::from(f.flops()));
+            filter(&inputs[1].shape).saturating_mul(2 * y).saturating_add(after * y)
+        }
         Op::ConvBackwardInput { .. } => filter(&inputs[1].shape).saturating_mul(2 * x),
         Op::ConvBackwardWeight { .. } => filter(&outputs[0].shape).saturating_mul(2 * x),
         Op::Pool(pool) | Op::PoolGrad { pool, .. } => {

@@ -12,6 +12,7 @@
 mod attention;
 mod binary;
 mod conv;
+mod conv_block;
 mod cost;
 mod create;
 mod custom;
@@ -34,6 +35,7 @@ use smallvec::SmallVec;
 pub use attention::Attention;
 pub use binary::{BinaryOp, CompareOp};
 pub use conv::{Conv, Pool, PoolKind, Spatial};
+pub use conv_block::{ConvBlock, ConvBlockOperands};
 pub use cost::Cost;
 pub use create::{Arange, Distribution, Fill, Random};
 pub use custom::{CustomOp, Differentiation};
@@ -144,6 +146,8 @@ pub enum Op {
     },
     /// Operands `x`, `weight` and optionally `bias`: a convolution.
     Conv(Conv),
+    /// A convolution and what follows it: normalization by given statistics, a residual, an activation.
+    ConvBlock(ConvBlock),
     /// Operands `g`, `weight`: the gradient of a convolution's input; also the transposed convolution.
     ConvBackwardInput {
         /// The convolution.
@@ -230,6 +234,7 @@ impl Op {
             Op::NormGrad(_) => "norm_grad",
             Op::BatchNormEval { .. } => "batch_norm",
             Op::Conv(_) => "conv",
+            Op::ConvBlock(_) => "conv_block",
             Op::ConvBackwardInput { .. } => "conv_backward_input",
             Op::ConvBackwardWeight { .. } => "conv_backward_weight",
             Op::Pool(_) => "pool",
@@ -288,6 +293,7 @@ impl Op {
             Op::NormGrad(op) => op.infer_grad(inputs),
             Op::BatchNormEval { .. } => norm::infer_batch_norm_eval(inputs),
             Op::Conv(op) => op.infer(inputs),
+            Op::ConvBlock(op) => op.infer(inputs),
             Op::ConvBackwardInput { conv, size } => conv.infer_backward_input(size, inputs),
             Op::ConvBackwardWeight { conv, kernel } => conv.infer_backward_weight(kernel, inputs),
             Op::Pool(op) => op.infer(inputs),

@@ -1,8 +1,8 @@
 //! Tensors without elements, and indices out of range.
 
 use gradus_tensor_core::op::{
-    Arange, ArgReduce, Attention, Conv, CrossEntropy, Fill, Norm, NormKind, Pool, PoolKind, Reduce, Scan,
-    Softmax, Sort,
+    Arange, ArgReduce, Attention, Conv, ConvBlock, CrossEntropy, Fill, Norm, NormKind, Pool, PoolKind,
+    Reduce, Scan, Softmax, Sort,
 };
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{
@@ -101,6 +101,13 @@ fn empty_cases() -> Vec<(Op, Shapes)> {
     add(Op::BatchNormEval { eps: 1e-5 }, &[(&[0, 4], F), (&[4], F), (&[4], F)]);
     add(Op::Conv(Conv::default()), &[(&[0, 2, 5, 5], F), (&[3, 2, 3, 3], F)]);
     add(Op::Conv(Conv::default()), &[(&[2, 2, 5, 5], F), (&[0, 2, 3, 3], F)]);
+    let block =
+        ConvBlock { norm: Some(1e-5), activation: Some(UnaryOp::Relu), ..ConvBlock::new(Conv::default()) };
+    let vector = (&[3][..], F);
+    for (n, c) in [(0, 2), (2, 0)] {
+        let (x, w) = ((&[n, c, 5, 5][..], F), (&[3, c, 3, 3][..], F));
+        add(Op::ConvBlock(block), &[x, w, vector, vector, vector, vector]);
+    }
     let [size, kernel] = [[5, 5, 1], [3, 3, 1]];
     let conv = Conv::default();
     add(Op::ConvBackwardInput { conv, size }, &[(&[0, 3, 3, 3], F), (&[3, 2, 3, 3], F)]);

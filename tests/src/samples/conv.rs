@@ -1,7 +1,7 @@
 //! Samples of convolutions and pools.
 
-use gradus_tensor_core::Op;
-use gradus_tensor_core::op::{Conv, Pool, PoolKind, Spatial};
+use gradus_tensor_core::op::{Conv, ConvBlock, Pool, PoolKind, Spatial};
+use gradus_tensor_core::{Op, UnaryOp};
 
 use super::{Input, Kind, Sample};
 
@@ -57,11 +57,39 @@ pub(super) fn conv() -> Vec<Sample> {
         let back = Op::ConvBackwardWeight { conv, kernel: spatial(&w[2..]) };
         samples.push(Sample::new(back, [input(&g), input(&x)]).within(16.0, 64.0));
     }
+    samples.extend(blocks());
     // Of a size at which kernels tile, block and start threads.
     let conv = Conv { padding: [1; 3], ..Conv::default() };
     let wide = Sample::new(Op::Conv(conv), [Input::number(&[3, 17, 12, 11]), Input::number(&[19, 17, 3, 3])]);
     samples.push(wide.within(32.0, 300.0).rough());
     samples
+}
+
+/// A block of each kind of convolution, each with other steps.
+fn blocks() -> impl Iterator<Item = Sample> {
+    // ReLU and its like have kinks where finite differences say nothing.
+    let activations =
+        [None, Some(UnaryOp::Relu), Some(UnaryOp::Silu), Some(UnaryOp::Clamp { min: 0.0, max: 6.0 })];
+    convolutions().into_iter().enumerate().filter_map(move |(i, (conv, x, w))| {
+        let activation = activations[i % 4];
+        let norm = (i % 3 != 0).then_some(1e-3);
+        let op = ConvBlock { conv, bias: i % 2 == 0, norm, residual: i % 5 < 3, activation };
+        let size = conv.output_size(&x[2..], &w[2..]).ok()?;
+        let channels = &w[..1];
+        let mut inputs = vec![Input::number(&x), Input::number(&w)];
+        inputs.extend(op.bias.then(|| Input::number(channels)));
+        if norm.is_some() {
+            let variance = Input::new(channels, Kind::Number { low: 0.5, high: 2.0 });
+            let number = || Input::number(channels);
+            inputs.extend([number(), variance, number(), number()]);
+        }
+        let out = [&[x[0], w[0]], &size[..x.len() - 2]].concat();
+        inputs.extend(op.residual.then(|| Input::number(&out)));
+        // Numbers below 2 are summed, and scaled by less than 3.
+        let terms = w[1..].iter().product::<usize>() as f64;
+        let sample = Sample::new(Op::ConvBlock(op), inputs).within(32.0, 12.0 * terms + 16.0);
+        Some(if matches!(activation, None | Some(UnaryOp::Silu)) { sample } else { sample.rough() })
+    })
 }
 
 /// Pools, the size of their input, `[N, C, *size]`.

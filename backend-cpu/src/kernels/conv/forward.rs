@@ -2,16 +2,18 @@
 //!
 //! Work is cut into units of columns: a tile of one image, or several small images together. Each unit gathers
 //! its part of the column matrix (unless the image itself is that matrix) into scratch memory that stays in the
-//! second-level cache, and multiplies.
+//! second-level cache, and multiplies. Where units are few, the output channels are cut as well, and columns that
+//! several tasks multiply are gathered first.
 
 use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
 use super::columns::Columns;
+use super::epilogue::{Epilogue, Runs};
 use super::geometry::Geometry;
 use crate::Cpu;
-use crate::kernels::dense::{Real, Scratch, tasks};
+use crate::kernels::dense::{Parts, Real, Scratch, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
 
 /// Elements of a unit's column matrix: half a megabyte of `f32`.
@@ -24,6 +26,8 @@ const COLUMN_STEP: usize = 24;
 const ENOUGH_TASKS: usize = 8;
 /// The fewest output channels of a task.
 const MIN_OUTPUTS: usize = 32;
+/// Positions from which on a plane is wide enough to be multiplied by itself.
+const ALONE: usize = 96;
 
 /// Some images, and some positions of each; several images only with all their positions.
 #[derive(Clone, Debug)]
@@ -76,6 +80,16 @@ pub(super) fn gather_unit<T: Real>(
     pitch: usize,
 ) {
     let (all, area) = (geometry.groups * geometry.channels, geometry.area());
+    if geometry.pointwise() && unit.positions.len() == area {
+        let planes = Planes { x, all, area, images: unit.images.clone() };
+        match area {
+            1 => planes.gather::<1>(channels, to, pitch),
+            4 => planes.gather::<4>(channels, to, pitch),
+            16 => planes.gather::<16>(channels, to, pitch),
+            _ => planes.gather::<0>(channels, to, pitch),
+        }
+        return;
+    }
     let columns = Columns::new(geometry, unit.positions.clone());
     for (k, i) in unit.images.clone().enumerate() {
         let image = &x[(i * all + channels.start) * area..(i * all + channels.end) * area];
@@ -84,78 +98,197 @@ pub(super) fn gather_unit<T: Real>(
     }
 }
 
-/// `y = conv(x, w) + bias`, for a weight of a row for each output channel of all groups.
+/// Whole planes of some images, of `all` channels each.
+struct Planes<'a, T> {
+    x: &'a [T],
+    all: usize,
+    area: usize,
+    images: Range<usize>,
+}
+
+impl<T: Copy> Planes<'_, T> {
+    /// Writes the planes of each channel one after the other. `N` is their area, or 0 if the compiler need not know.
+    fn gather<const N: usize>(&self, channels: Range<usize>, to: &mut [T], pitch: usize) {
+        let area = if N > 0 { N } else { self.area };
+        for (channel, row) in channels.zip(to.chunks_mut(pitch)) {
+            for (image, to) in self.images.clone().zip(row.chunks_exact_mut(area)) {
+                to.copy_from_slice(&self.x[(image * self.all + channel) * area..][..area]);
+            }
+        }
+    }
+}
+
+/// The outputs, for a weight of a row for each output channel of all groups.
 pub(super) fn forward<T: Real>(
     cpu: &Cpu,
     geometry: &Geometry,
     x: &[T],
     w: Mat<'_, T>,
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
     let g = geometry;
     let (area, depth) = (g.out_area(), g.depth());
     if x.is_empty() || w.rows == 0 || w.cols == 0 {
         for (row, y) in y.chunks_exact_mut(area.max(1)).enumerate() {
-            y.fill(bias.map_or(T::ZERO, |b| b[row % b.len()]));
+            let channel = row % (g.groups * g.outputs);
+            y.fill(epilogue.start(channel));
+            epilogue.finish(cpu.level(), channel, row * area, y);
         }
         return Ok(());
     }
     let columns = (COLUMN_ELEMENTS / depth).clamp(COLUMNS.start, COLUMNS.end);
-    let units = units(0..g.images, area, columns);
-    let whole = units.len() * g.groups;
-    let cuts = ENOUGH_TASKS.div_ceil(whole.max(1)).min(g.outputs / MIN_OUTPUTS).max(1);
-    let block = g.outputs.div_ceil(cuts).next_multiple_of(8).min(g.outputs);
-    let cuts = g.outputs.div_ceil(block);
-    let widest = units.first().map_or(0, Unit::columns);
-    let all = MatMut::new(y, g.images * g.groups * g.outputs, area);
+    let pass = Pass { cpu, g, x, w, epilogue };
+    // A plane that is its own column matrix is neither gathered nor copied.
+    if area * 2 <= columns && !(g.pointwise() && area >= ALONE) {
+        // Rather units of fewer images than cuts of the outputs, each of which packs the same columns.
+        let fewest = (g.images * area / ENOUGH_TASKS).max(COLUMNS.start).max(2 * area);
+        pass.together(&units(0..g.images, area, columns.min(fewest)), y)
+    } else {
+        pass.alone(&units(0..g.images, area, columns.min(2 * area - 1)), y)
+    }
+}
 
-    tasks(cpu, whole * cuts, block * depth * widest / 4, |i| {
-        let (unit, group, cut) = (&units[i / cuts / g.groups], i / cuts % g.groups, i % cuts);
-        let outputs = cut * block..((cut + 1) * block).min(g.outputs);
-        let rows = group * g.outputs + outputs.start..group * g.outputs + outputs.end;
-        let weight = w.rows(rows.clone());
-        let channels = group * g.channels..(group + 1) * g.channels;
-        let n = unit.columns();
-        let pitch = pitch(n);
-        let mut scratch;
-        let matrix = if g.pointwise() && unit.images.len() == 1 {
-            let plane = (unit.images.start * g.groups + group) * g.channels * area;
-            Mat::new(&x[plane..plane + depth * area], depth, area).cols(unit.positions.clone())
-        } else {
-            scratch = Scratch::new(cpu, depth * pitch)?;
-            gather_unit(g, x, channels, unit, scratch.slice(), pitch);
-            Mat::pitched(scratch.slice(), depth, n, pitch)
-        };
-        let start = |c: &mut MatMut<'_, T>| match bias {
+/// A convolution under way.
+struct Pass<'a, T> {
+    cpu: &'a Cpu,
+    g: &'a Geometry,
+    x: &'a [T],
+    w: Mat<'a, T>,
+    epilogue: &'a Epilogue<'a, T>,
+}
+
+/// Units, each for every group, and the output channels of a group in several parts where units are few.
+struct Tasks {
+    groups: usize,
+    cuts: usize,
+    /// Output channels of a part.
+    block: usize,
+    outputs: usize,
+    count: usize,
+}
+
+impl Tasks {
+    fn new(g: &Geometry, units: usize) -> Self {
+        let whole = units * g.groups;
+        let cuts = ENOUGH_TASKS.div_ceil(whole.max(1)).min(g.outputs / MIN_OUTPUTS).max(1);
+        let block = g.outputs.div_ceil(cuts).next_multiple_of(8).min(g.outputs);
+        let cuts = g.outputs.div_ceil(block);
+        Tasks { groups: g.groups, cuts, block, outputs: g.outputs, count: whole * cuts }
+    }
+
+    /// The unit, the group, and the output channels counted over all groups.
+    fn get(&self, i: usize) -> (usize, usize, Range<usize>) {
+        let (unit, group, cut) = (i / self.cuts / self.groups, i / self.cuts % self.groups, i % self.cuts);
+        let rows = cut * self.block..((cut + 1) * self.block).min(self.outputs);
+        (unit, group, group * self.outputs + rows.start..group * self.outputs + rows.end)
+    }
+}
+
+impl<T: Real> Pass<'_, T> {
+    /// The input channels of a group.
+    fn channels(&self, group: usize) -> Range<usize> {
+        group * self.g.channels..(group + 1) * self.g.channels
+    }
+
+    /// Multiplies the weight's rows with columns.
+    fn multiply(&self, rows: Range<usize>, columns: Mat<'_, T>, c: &mut MatMut<'_, T>) {
+        let old = match self.epilogue.bias {
             Some(bias) => {
                 rows.clone().enumerate().for_each(|(i, o)| c.row(i).fill(bias[o]));
                 Old::Keep
             }
             None => Old::Ignore,
         };
-        let row = |image: usize| image * g.groups * g.outputs;
-        if unit.images.len() == 1 {
-            let first = row(unit.images.start);
+        product(self.g.precision, c, old, T::ONE, self.w.rows(rows), columns);
+    }
+
+    /// Units of one image: outputs are made where they belong.
+    fn alone(&self, units: &[Unit], y: &mut [T]) -> Result<()> {
+        let Pass { cpu, g, x, epilogue, .. } = *self;
+        let (area, depth, outputs) = (g.out_area(), g.depth(), g.groups * g.outputs);
+        let all = MatMut::new(y, g.images * outputs, area);
+        let list = Tasks::new(g, units.len());
+        let widest = units.first().map_or(0, Unit::columns);
+        tasks(cpu, list.count, list.block * depth * widest / 4, |i| {
+            let (unit, group, rows) = list.get(i);
+            let unit = &units[unit];
+            let n = unit.columns();
+            let mut scratch;
+            let matrix = if g.pointwise() {
+                let plane = (unit.images.start * g.groups + group) * g.channels * area;
+                Mat::new(&x[plane..plane + depth * area], depth, area).cols(unit.positions.clone())
+            } else {
+                let pitch = pitch(n);
+                scratch = Scratch::new(cpu, depth * pitch)?;
+                gather_unit(g, x, self.channels(group), unit, scratch.slice(), pitch);
+                Mat::pitched(scratch.slice(), depth, n, pitch)
+            };
+            let first = unit.images.start * outputs;
             // SAFETY: tasks write disjoint rows or positions.
             let mut c = unsafe { all.tile(first + rows.start..first + rows.end, unit.positions.clone()) };
-            let old = start(&mut c);
-            product(g.precision, &mut c, old, T::ONE, weight, matrix);
-            return Ok(());
-        }
-        // The images' rows are apart in the output: multiply beside it and copy.
-        let mut temporary = Scratch::new(cpu, outputs.len() * n)?;
-        let mut c = MatMut::new(temporary.slice(), outputs.len(), n);
-        let old = start(&mut c);
-        product(g.precision, &mut c, old, T::ONE, weight, matrix);
-        for (k, image) in unit.images.clone().enumerate() {
-            let first = row(image);
-            // SAFETY: tasks write disjoint rows.
-            let mut to = unsafe { all.tile(first + rows.start..first + rows.end, 0..area) };
-            for o in 0..outputs.len() {
-                to.row(o).copy_from_slice(&c.row(o)[k * area..(k + 1) * area]);
+            self.multiply(rows.clone(), matrix, &mut c);
+            for (i, channel) in rows.enumerate().filter(|_| epilogue.follows()) {
+                let at = (first + channel) * area + unit.positions.start;
+                epilogue.finish(cpu.level(), channel, at, c.row(i));
             }
+            Ok(())
+        })
+    }
+
+    /// Units of several images, whose rows are apart in the output: multiply beside it and copy.
+    fn together(&self, units: &[Unit], y: &mut [T]) -> Result<()> {
+        let Pass { cpu, g, x, epilogue, .. } = *self;
+        let (area, depth, outputs) = (g.out_area(), g.depth(), g.groups * g.outputs);
+        let list = Tasks::new(g, units.len());
+        let widest = units.first().map_or(0, Unit::columns);
+        let pitch = pitch(widest);
+        // What several tasks multiply is gathered once.
+        let mut shared =
+            Scratch::new(cpu, if list.cuts > 1 { units.len() * g.groups * depth * pitch } else { 0 })?;
+        if list.cuts > 1 {
+            let step = g.channels.div_ceil(ENOUGH_TASKS);
+            let parts = Parts::new(shared.slice());
+            let per_unit = g.groups * ENOUGH_TASKS;
+            tasks(cpu, units.len() * per_unit, step * g.taps() * widest, |i| {
+                let (unit, group, part) = (i / per_unit, i % per_unit / ENOUGH_TASKS, i % ENOUGH_TASKS);
+                let channels = (part * step).min(g.channels)..((part + 1) * step).min(g.channels);
+                if channels.is_empty() {
+                    return Ok(());
+                }
+                let rows = channels.start * g.taps()..channels.end * g.taps();
+                let start = (unit * g.groups + group) * depth;
+                // SAFETY: tasks write disjoint rows.
+                let to = unsafe { parts.part((start + rows.start) * pitch..(start + rows.end) * pitch) };
+                let first = group * g.channels;
+                gather_unit(g, x, first + channels.start..first + channels.end, &units[unit], to, pitch);
+                Ok(())
+            })?;
         }
-        Ok(())
-    })
+        let shared = &*shared.slice();
+        let y = Parts::new(y);
+        tasks(cpu, list.count, list.block * depth * widest / 4, |i| {
+            let (number, group, rows) = list.get(i);
+            let unit = &units[number];
+            let n = unit.columns();
+            let mut own;
+            let matrix = if list.cuts > 1 {
+                &shared[(number * g.groups + group) * depth * pitch..][..depth * pitch]
+            } else {
+                own = Scratch::new(cpu, depth * pitch)?;
+                gather_unit(g, x, self.channels(group), unit, own.slice(), pitch);
+                &*own.slice()
+            };
+            let mut temporary = Scratch::new(cpu, rows.len() * n)?;
+            let mut c = MatMut::new(temporary.slice(), rows.len(), n);
+            self.multiply(rows.clone(), Mat::pitched(matrix, depth, n, pitch), &mut c);
+            for (i, channel) in rows.enumerate() {
+                let start = (unit.images.start * outputs + channel) * area;
+                let runs = Runs { start, len: area, count: unit.images.len(), pitch: outputs * area };
+                // SAFETY: tasks write disjoint rows.
+                unsafe { epilogue.finish_runs(cpu.level(), channel, &y, runs, Some(c.row(i))) };
+            }
+            Ok(())
+        })
+    }
 }

@@ -4,6 +4,7 @@
 use gradus_tensor_core::Result;
 
 use super::columns::Columns;
+use super::epilogue::Epilogue;
 use super::forward::{forward, pitch, units};
 use super::geometry::Geometry;
 use crate::Cpu;
@@ -34,12 +35,12 @@ pub(super) fn backward_input<T: Real>(
         if geometry.taps() == 1 && groups == 1 {
             // Nothing to reverse, and a product reads its operands with any strides.
             let w = Mat::new(w, outputs, channels).t();
-            return forward(cpu, &geometry.reversed(), g, w, None, gx);
+            return forward(cpu, &geometry.reversed(), g, w, &Epilogue::bias(None), gx);
         }
         let mut reversed = Scratch::new(cpu, w.len())?;
         reverse(cpu, geometry, w, reversed.slice());
         let w = Mat::new(reversed.slice(), groups * channels, outputs * geometry.taps());
-        return forward(cpu, &geometry.reversed(), g, w, None, gx);
+        return forward(cpu, &geometry.reversed(), g, w, &Epilogue::bias(None), gx);
     }
     strided(cpu, geometry, g, w, gx)
 }

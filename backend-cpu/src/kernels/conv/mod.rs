@@ -2,19 +2,22 @@
 //!
 //! A convolution is weight times column matrix ([`columns`]); `forward`, `input` and `weight` are its three
 //! passes, each of which gathers the columns it needs piece by piece into cached scratch memory. Convolutions
-//! with one channel to a group have nothing to sum over channels and take the direct way of [`depthwise`].
+//! with one channel to a group have nothing to sum over channels and take the direct way of [`depthwise`]. What follows
+//! a convolution in the same op is done by [`epilogue`], wherever the sums were made.
 
 mod columns;
 mod depthwise;
+mod epilogue;
 mod forward;
 mod geometry;
 mod input;
 mod weight;
 mod winograd;
 
-use gradus_tensor_core::op::Conv;
-use gradus_tensor_core::{Meta, Result, View};
+use gradus_tensor_core::op::{Conv, ConvBlock};
+use gradus_tensor_core::{Meta, Outcome, Result, View};
 
+use self::epilogue::Epilogue;
 use self::geometry::Geometry;
 use super::dense::{Dense, Output, Real, Stored, with_real, with_stored};
 use super::matmul::gemm::Mat;
@@ -23,26 +26,44 @@ use crate::{Cpu, CpuBuffer};
 
 /// `Op::Conv`.
 pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
-    let (x, w) = (&inputs[0], &inputs[1]);
+    with_stored!(out.dtype, S => {
+        let bias = inputs.get(2).map(|b| Dense::<<S as Stored>::Computed>::new(cpu, b)).transpose()?;
+        forward_by::<S>(cpu, op, [&inputs[0], &inputs[1]], &Epilogue::bias(bias.as_deref()), out)
+    })
+}
+
+/// `Op::ConvBlock`.
+pub(crate) fn conv_block(cpu: &Cpu, op: &ConvBlock, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
+    let Some(operands) = op.operands(inputs) else { return Ok(Outcome::Unsupported) };
+    with_stored!(out.dtype, S => {
+        let after = epilogue::Operands::<<S as Stored>::Computed>::new(cpu, op, &operands)?;
+        match after.epilogue(op) {
+            Some(epilogue) => forward_by::<S>(cpu, &op.conv, [operands.x, operands.weight], &epilogue, out),
+            None => Ok(Outcome::Unsupported),
+        }
+    })
+}
+
+fn forward_by<S: Stored>(
+    cpu: &Cpu,
+    op: &Conv,
+    [x, w]: [&View<'_, CpuBuffer>; 2],
+    epilogue: &Epilogue<'_, S::Computed>,
+    out: &Meta,
+) -> Done {
     let precision = cpu.precision_of(x.dtype);
     let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape, precision);
     if let Some(size) = winograd::suits(cpu, x.dtype, &geometry) {
-        return with_stored!(x.dtype, S => {
-            let mut y = Output::<S>::new(cpu, out)?;
-            let bias = inputs.get(2).map(|b| Dense::<<S as Stored>::Computed>::new(cpu, b)).transpose()?;
-            let (x, w) = (Dense::<S>::new(cpu, x)?, Dense::<S>::new(cpu, w)?);
-            let w = winograd::Weight::Forward(&w);
-            winograd::convolve(cpu, size, &geometry, &x, w, bias.as_deref(), y.slice())?;
-            done(y.finish(cpu)?)
-        });
+        let mut y = Output::<S>::new(cpu, out)?;
+        let (x, w) = (Dense::<S>::new(cpu, x)?, Dense::<S>::new(cpu, w)?);
+        let w = winograd::Weight::Forward(&w);
+        winograd::convolve(cpu, size, &geometry, &x, w, epilogue, y.slice())?;
+        return done(y.finish(cpu)?);
     }
-    with_real!(x.dtype, T => {
-        let mut y = Output::<T>::new(cpu, out)?;
-        let bias = inputs.get(2).map(|b| Dense::<T>::new(cpu, b)).transpose()?;
-        let (x, w) = (Dense::<T>::new(cpu, x)?, Dense::<T>::new(cpu, w)?);
-        run_forward(cpu, &geometry, &x, &w, bias.as_deref(), y.slice())?;
-        done(y.finish(cpu)?)
-    })
+    let mut y = Output::<S::Computed>::new(cpu, out)?;
+    let (x, w) = (Dense::<S::Computed>::new(cpu, x)?, Dense::<S::Computed>::new(cpu, w)?);
+    run_forward(cpu, &geometry, &x, &w, epilogue, y.slice())?;
+    done(y.finish(cpu)?)
 }
 
 fn run_forward<T: Real>(
@@ -50,16 +71,16 @@ fn run_forward<T: Real>(
     geometry: &Geometry,
     x: &[T],
     w: &[T],
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
     if y.is_empty() {
         Ok(())
     } else if geometry.depthwise() && !x.is_empty() {
-        depthwise::forward(cpu, geometry, x, w, bias, y)
+        depthwise::forward(cpu, geometry, x, w, epilogue, y)
     } else {
         let w = Mat::new(w, geometry.groups * geometry.outputs, geometry.depth());
-        forward::forward(cpu, geometry, x, w, bias, y)
+        forward::forward(cpu, geometry, x, w, epilogue, y)
     }
 }
 
@@ -78,7 +99,7 @@ pub(crate) fn backward_input(
         return with_stored!(g.dtype, S => {
             let mut gx = Output::<S>::new(cpu, out)?;
             let (g, w) = (Dense::<S>::new(cpu, g)?, Dense::<S>::new(cpu, w)?);
-            winograd::convolve(cpu, size, &reversed, &g, winograd::Weight::Reversed(&w), None, gx.slice())?;
+            winograd::convolve(cpu, size, &reversed, &g, winograd::Weight::Reversed(&w), &Epilogue::bias(None), gx.slice())?;
             done(gx.finish(cpu)?)
         });
     }

@@ -17,19 +17,39 @@ const LONG: usize = 64;
 
 /// Mean, scale and shift of each channel by given statistics.
 pub(super) fn given<T: Real>(
+    cpu: &Cpu,
     eps: f64,
     mean: &[T],
     variance: &[T],
     weight: Option<&[T]>,
     bias: Option<&[T]>,
 ) -> Vec<[T; 3]> {
-    let channels = mean.iter().zip(variance).enumerate();
+    let mut scales = vec![T::ZERO; variance.len()];
+    cpu.level().run(Deviations { eps, variance, inverse: &mut scales });
+    let channels = mean.iter().zip(scales).enumerate();
     channels
-        .map(|(c, (&mean, variance))| {
-            let scale = T::of(1.0 / (variance.to_f64() + eps).sqrt());
+        .map(|(c, (&mean, scale))| {
             [mean, scale * weight.map_or(T::ONE, |w| w[c]), bias.map_or(T::ZERO, |b| b[c])]
         })
         .collect()
+}
+
+/// `1 / sqrt(variance + eps)`
+struct Deviations<'a, T> {
+    eps: f64,
+    variance: &'a [T],
+    inverse: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Deviations<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (inverse, variance) in self.inverse.iter_mut().zip(self.variance) {
+            *inverse = T::of(1.0 / (variance.to_f64() + self.eps).sqrt());
+        }
+    }
 }
 
 /// Numbers of each channel, one after the other, each written out for the elements of an image.

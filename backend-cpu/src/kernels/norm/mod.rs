@@ -12,10 +12,10 @@ mod group;
 mod rows;
 
 use gradus_tensor_core::op::{Norm, NormKind};
-use gradus_tensor_core::{Buffers, Meta, Outcome, View};
+use gradus_tensor_core::{Buffers, Meta, Outcome, Result, View};
 
 use self::rows::Centre;
-use super::dense::{Dense, Output, finished, with_real};
+use super::dense::{Dense, Output, Real, finished, with_real};
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
 
@@ -117,8 +117,18 @@ pub(crate) fn batch_norm_eval(cpu: &Cpu, eps: f64, inputs: &[View<'_, CpuBuffer>
             (Dense::<T>::new(cpu, &inputs[0])?, Dense::<T>::new(cpu, &inputs[1])?, Dense::<T>::new(cpu, &inputs[2])?);
         let (weight, bias) = (operand(3)?, operand(4)?);
         let mut y = Output::<T>::new(cpu, out)?;
-        let channels = affine::given(eps, &mean, &variance, weight.as_deref(), bias.as_deref());
+        let channels = affine::given(cpu, eps, &mean, &variance, weight.as_deref(), bias.as_deref());
         affine::per_channel(cpu, &channels, &x, y.slice(), &out.shape)?;
         done(y.finish(cpu)?)
     })
+}
+
+/// Mean, scale and shift of each channel, by mean, variance, weight and bias.
+pub(crate) fn channels<T: Real>(
+    cpu: &Cpu,
+    eps: f64,
+    vectors: &[View<'_, CpuBuffer>; 4],
+) -> Result<Vec<[T; 3]>> {
+    let [mean, variance, weight, bias] = vectors.each_ref().map(|view| Dense::<T>::new(cpu, view));
+    Ok(affine::given(cpu, eps, &mean?, &variance?, Some(&*weight?), Some(&*bias?)))
 }

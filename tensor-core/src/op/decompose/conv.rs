@@ -6,8 +6,8 @@
 //! gradient is itself a convolution: of the output's gradient, spread out by the stride, with the flipped
 //! weight.
 
-use crate::op::{Conv, Spatial};
-use crate::{Op, Result, Tensor};
+use crate::op::{Conv, ConvBlock, ConvBlockOperands, Spatial};
+use crate::{ConvOptions, Op, Result, Tensor};
 
 /// Every window of the last axes of `[N, C, *size]` as `[N, C, *out, *kernel]`; a view.
 pub(super) fn windows(x: &Tensor, kernel: &[usize], stride: &Spatial, dilation: &Spatial) -> Result<Tensor> {
@@ -42,6 +42,23 @@ pub(super) fn conv(op: &Conv, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>
         let mut dims = vec![1; x.rank()];
         dims[1] = o;
         y = y.add(&bias.widened()?.reshape(dims)?)?;
+    }
+    y.cast(x.dtype())
+}
+
+/// One step after the other, in the accumulator dtype.
+pub(super) fn conv_block(op: &ConvBlock, operands: &ConvBlockOperands<'_, Tensor>) -> Result<Tensor> {
+    let ConvBlockOperands { x, weight, bias, norm, residual } = *operands;
+    let bias = bias.map(Tensor::widened).transpose()?;
+    let mut y = x.widened()?.conv(&weight.widened()?, bias.as_ref(), ConvOptions(op.conv))?;
+    if let (Some([mean, variance, scale, shift]), Some(eps)) = (norm, op.norm) {
+        y = y.batch_norm_eval(mean, variance, Some(scale), Some(shift), eps)?;
+    }
+    if let Some(residual) = residual {
+        y = y.add(&residual.widened()?)?;
+    }
+    if let Some(activation) = op.activation {
+        y = Op::Unary(activation).run1(&[&y])?;
     }
     y.cast(x.dtype())
 }

@@ -55,6 +55,9 @@ pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>
             one(norm::batch_norm_eval(*eps, x, mean, variance, affine))
         }
         (Op::Conv(op), [x, weight, bias @ ..]) => one(conv::conv(op, x, weight, bias.first())),
+        (Op::ConvBlock(op), inputs) if let Some(operands) = op.operands(inputs) => {
+            one(conv::conv_block(op, &operands))
+        }
         (Op::ConvBackwardInput { conv, size }, [g, weight]) => {
             one(conv::backward_input(conv, size, g, weight))
         }

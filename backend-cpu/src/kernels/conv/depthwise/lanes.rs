@@ -5,15 +5,14 @@
 
 use gradus_tensor_core::Result;
 
+use super::super::epilogue::{Epilogue, Scaled};
 use super::super::geometry::Geometry;
 use super::across::{Across, Row, WIDTH};
-use super::tile::{LANES, Lanes, Planes, accumulate, add};
+use super::tile::{LANES, Lanes, Planes, accumulate};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
-use crate::level::Kernel;
+use crate::kernels::matmul::registers::{InLanes, Lanes as Register};
 
-/// Images whose weight gradients are summed before they are added to those of others.
-const IMAGES: usize = 4;
 /// Positions that make a task worth its start.
 const POSITIONS: usize = 512;
 
@@ -44,14 +43,14 @@ impl<T: Real> Weights<T> {
 }
 
 /// The tasks of a pass: blocks of channels, of some images each.
-struct Blocks {
+pub(super) struct Blocks {
     blocks: usize,
     together: usize,
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl Blocks {
-    fn new(g: &Geometry, together: usize) -> Self {
+    pub(super) fn new(g: &Geometry, together: usize) -> Self {
         let blocks = g.groups.div_ceil(LANES);
         Blocks { blocks, together, count: blocks * g.images.div_ceil(together.max(1)) }
     }
@@ -61,28 +60,28 @@ impl Blocks {
     }
 
     /// The images of a task, its first group, and how many groups it has.
-    fn task(&self, g: &Geometry, i: usize) -> (std::ops::Range<usize>, usize, usize) {
+    pub(super) fn task(&self, g: &Geometry, i: usize) -> (std::ops::Range<usize>, usize, usize) {
         let (images, block) = (i / self.blocks * self.together, i % self.blocks);
         let first = block * LANES;
         (images..(images + self.together).min(g.images), first, LANES.min(g.groups - first))
     }
 
-    fn cost(&self, g: &Geometry) -> usize {
+    pub(super) fn cost(&self, g: &Geometry) -> usize {
         self.together * LANES * (2 * g.area() + g.outputs * g.out_area() * (2 + g.taps()))
     }
 }
 
-/// `y = conv(x, w) + bias`.
+/// The outputs of a convolution.
 pub(super) fn forward<T: Real>(
     cpu: &Cpu,
     g: &Geometry,
     x: &[T],
     w: &[T],
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
     let mut weights = Weights::new(cpu, g, w, |tap| tap)?;
-    forward_by(cpu, g, x, weights.lanes(), bias, y)
+    forward_by(cpu, g, x, weights.lanes(), epilogue, y)
 }
 
 fn forward_by<T: Real>(
@@ -90,35 +89,50 @@ fn forward_by<T: Real>(
     g: &Geometry,
     x: &[T],
     weights: &[Lanes<T>],
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
     let (area, out_area, outputs, taps) = (g.area(), g.out_area(), g.outputs, g.taps());
     let (blocks, across, parts) = (Blocks::of_positions(g), Across::new(g), Parts::new(y));
+    let scaled_in_lanes = epilogue.scaled::<0>([]).is_some();
     tasks(cpu, blocks.count, blocks.cost(g), |i| {
         let (images, group, count) = blocks.task(g, i);
         let mut scratch = Scratch::new(cpu, (area + out_area) * LANES)?;
         let (tile, out) = scratch.slice().as_chunks_mut().0.split_at_mut(area);
+        let starts: Vec<_> = (0..outputs)
+            .map(|output| {
+                let channels: [_; LANES] =
+                    std::array::from_fn(|lane| (lane < count).then_some((group + lane) * outputs + output));
+                let bias = channels.map(|channel| channel.map_or(T::ZERO, |c| epilogue.start(c)));
+                (bias, epilogue.scaled(channels))
+            })
+            .collect();
         for image in images {
             let first = image * g.groups + group;
             // SAFETY: each output plane is written by one task.
             let y = unsafe { parts.part(first * outputs * out_area..(first + count) * outputs * out_area) };
-            for output in 0..outputs {
-                let mut start = [T::ZERO; LANES];
-                for (lane, start) in start[..count].iter_mut().enumerate() {
-                    *start = bias.map_or(T::ZERO, |b| b[(group + lane) * outputs + output]);
-                }
-                cpu.level().run(Forward {
+            for (output, &(bias, scaled)) in starts.iter().enumerate() {
+                let work = Forward {
                     g,
                     across: &across,
                     x: (output == 0).then(|| &x[first * area..(first + count) * area]),
                     weights: &weights[(group / LANES * outputs + output) * taps..][..taps],
-                    bias: start,
+                    bias,
+                    scaled,
                     tile,
                     out,
                     y: &mut y[output * out_area..],
                     count,
-                });
+                };
+                T::in_lanes(cpu.level(), work);
+            }
+            if scaled_in_lanes {
+                epilogue.activate(cpu.level(), y);
+                continue;
+            }
+            for (i, y) in y.chunks_exact_mut(out_area).enumerate().filter(|_| epilogue.follows()) {
+                let at = (first * outputs + i) * out_area;
+                epilogue.finish(cpu.level(), group * outputs + i, at, y);
             }
         }
         Ok(())
@@ -132,20 +146,20 @@ struct Forward<'a, T> {
     x: Option<&'a [T]>,
     weights: &'a [Lanes<T>],
     bias: Lanes<T>,
+    scaled: Option<Scaled<T, LANES>>,
     tile: &'a mut [Lanes<T>],
     out: &'a mut [Lanes<T>],
     y: &'a mut [T],
     count: usize,
 }
 
-impl<T: Real> Kernel for Forward<'_, T> {
-    type Output = ();
-
+impl<T: Real> InLanes<T> for Forward<'_, T> {
     #[inline(always)]
-    fn run(self) {
-        let Self { g, across, x, weights, bias, tile, out, y, count } = self;
+    unsafe fn run<V: Register<Element = T>>(self) {
+        let Self { g, across, x, weights, bias, scaled, tile, out, y, count } = self;
         if let Some(x) = x {
-            Planes { count, pitch: g.area() }.load(x, tile);
+            // SAFETY: the machine has the register.
+            unsafe { Planes { count, pitch: g.area() }.load::<V>(x, tile) };
         }
         out.fill(bias);
         let (width, out_width, taps) = (g.size[2], g.out[2], g.kernel[2]);
@@ -172,7 +186,11 @@ impl<T: Real> Kernel for Forward<'_, T> {
                 }
             }
         }
-        Planes { count, pitch: g.outputs * g.out_area() }.store(out, y);
+        if let Some(scaled) = scaled {
+            scaled.apply(out);
+        }
+        // SAFETY: the machine has the register.
+        unsafe { Planes { count, pitch: g.outputs * g.out_area() }.store::<V>(out, y) };
     }
 }
 
@@ -214,7 +232,7 @@ pub(super) fn backward_input<T: Real>(
     let taps = g.taps();
     if g.stride == [1; 3] && g.outputs == 1 {
         let mut weights = Weights::new(cpu, g, w, |tap| taps - 1 - tap)?;
-        return forward_by(cpu, &g.reversed(), gy, weights.lanes(), None, gx);
+        return forward_by(cpu, &g.reversed(), gy, weights.lanes(), &Epilogue::bias(None), gx);
     }
     let mut weights = Weights::new(cpu, g, w, |tap| tap)?;
     let weights = weights.lanes();
@@ -230,7 +248,10 @@ pub(super) fn backward_input<T: Real>(
             let gx = unsafe { parts.part(first * area..(first + count) * area) };
             let gy = &gy[first * outputs * out_area..(first + count) * outputs * out_area];
             let weights = &weights[group / LANES * outputs * taps..][..outputs * taps];
-            cpu.level().run(BackwardInput { g, across: &across, gy, weights, tile, sums, gx, count });
+            T::in_lanes(
+                cpu.level(),
+                BackwardInput { g, across: &across, gy, weights, tile, sums, gx, count },
+            );
         }
         Ok(())
     })
@@ -247,17 +268,19 @@ struct BackwardInput<'a, T> {
     count: usize,
 }
 
-impl<T: Real> Kernel for BackwardInput<'_, T> {
-    type Output = ();
-
+impl<T: Real> InLanes<T> for BackwardInput<'_, T> {
     #[inline(always)]
-    fn run(self) {
+    unsafe fn run<V: Register<Element = T>>(self) {
         let Self { g, across, gy, weights, tile, sums, gx, count } = self;
         sums.fill([T::ZERO; LANES]);
         let (width, out_width, taps) = (g.size[2], g.out[2], g.kernel[2]);
         let below = g.dilation[1] * width;
         for (output, weights) in weights.chunks_exact(g.taps()).enumerate() {
-            Planes { count, pitch: g.outputs * g.out_area() }.load(&gy[output * g.out_area()..], tile);
+            // SAFETY: the machine has the register.
+            unsafe {
+                Planes { count, pitch: g.outputs * g.out_area() }
+                    .load::<V>(&gy[output * g.out_area()..], tile)
+            };
             for &Row { out: from, row, tap, three } in &across.rows {
                 let from = &tile[from * out_width..(from + 1) * out_width];
                 for j in 0..if three { WIDTH } else { 1 } {
@@ -275,7 +298,8 @@ impl<T: Real> Kernel for BackwardInput<'_, T> {
                 }
             }
         }
-        Planes { count, pitch: g.area() }.store(sums, gx);
+        // SAFETY: the machine has the register.
+        unsafe { Planes { count, pitch: g.area() }.store::<V>(sums, gx) };
     }
 }
 
@@ -284,124 +308,5 @@ impl<T: Real> Kernel for BackwardInput<'_, T> {
 fn spread<T: Real>(from: &[Lanes<T>], sums: &mut [Lanes<T>], w: &Lanes<T>, stride: usize) {
     for (from, sum) in from.iter().zip(sums.iter_mut().step_by(stride)) {
         accumulate(sum, from, w);
-    }
-}
-
-/// `gw` from the output's gradient and the input. Images are summed in groups of a fixed number, and these in order.
-pub(super) fn backward_weight<T: Real>(
-    cpu: &Cpu,
-    g: &Geometry,
-    gy: &[T],
-    x: &[T],
-    gw: &mut [T],
-) -> Result<()> {
-    let (area, out_area, outputs, taps) = (g.area(), g.out_area(), g.outputs, g.taps());
-    let (blocks, across) = (Blocks::new(g, IMAGES), Across::new(g));
-    let per_task = outputs * taps * LANES;
-    let mut partial = Scratch::new(cpu, blocks.count * per_task)?;
-    let parts = Parts::new(partial.slice());
-    tasks(cpu, blocks.count, blocks.cost(g), |i| {
-        let (images, group, count) = blocks.task(g, i);
-        let mut scratch = Scratch::new(cpu, (area + out_area) * LANES)?;
-        let (tile, gradient) = scratch.slice().as_chunks_mut().0.split_at_mut(area);
-        // SAFETY: each task has sums of its own.
-        let sums = unsafe { parts.part(i * per_task..(i + 1) * per_task) }.as_chunks_mut().0;
-        sums.fill([T::ZERO; LANES]);
-        for image in images {
-            let first = image * g.groups + group;
-            let x = &x[first * area..(first + count) * area];
-            let gy = &gy[first * outputs * out_area..(first + count) * outputs * out_area];
-            cpu.level().run(BackwardWeight { g, across: &across, x, gy, tile, gradient, sums, count });
-        }
-        Ok(())
-    })?;
-    gw.fill(T::ZERO);
-    for (i, partial) in partial.slice().chunks_exact(per_task).enumerate() {
-        let (_, group, count) = blocks.task(g, i);
-        for (at, sums) in partial.chunks_exact(LANES).enumerate() {
-            for (lane, &sum) in sums[..count].iter().enumerate() {
-                gw[(group + lane) * outputs * taps + at] += sum;
-            }
-        }
-    }
-    Ok(())
-}
-
-struct BackwardWeight<'a, T> {
-    g: &'a Geometry,
-    across: &'a Across,
-    x: &'a [T],
-    gy: &'a [T],
-    tile: &'a mut [Lanes<T>],
-    gradient: &'a mut [Lanes<T>],
-    sums: &'a mut [Lanes<T>],
-    count: usize,
-}
-
-impl<T: Real> Kernel for BackwardWeight<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { g, across, x, gy, tile, gradient, sums, count } = self;
-        let (width, out_width, taps) = (g.size[2], g.out[2], g.kernel[2]);
-        let below = g.dilation[1] * width;
-        Planes { count, pitch: g.area() }.load(x, tile);
-        for (output, sums) in sums.chunks_exact_mut(g.taps()).enumerate() {
-            Planes { count, pitch: g.outputs * g.out_area() }.load(&gy[output * g.out_area()..], gradient);
-            for &Row { out: from, row, tap, three } in &across.rows {
-                let from = &gradient[from * out_width..(from + 1) * out_width];
-                let rows = &tile[row * width..];
-                let sums = &mut sums[tap * taps..];
-                if !across.inside.is_empty() {
-                    let from = &from[across.inside.clone()];
-                    let rows = &rows[across.start..];
-                    if three {
-                        products::<T, 3, WIDTH>(from, rows, below, sums, across);
-                    } else {
-                        products::<T, 1, WIDTH>(from, rows, below, sums, across);
-                    }
-                }
-                for j in 0..if three { WIDTH } else { 1 } {
-                    for (tap, range, start) in &across.edges {
-                        let row = &rows[j * below + start..];
-                        products::<T, 1, 1>(
-                            &from[range.clone()],
-                            row,
-                            below,
-                            &mut sums[j * taps + tap..],
-                            across,
-                        );
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Adds to some taps of some rows the sums of their products with a run of gradients.
-#[inline(always)]
-fn products<T: Real, const R: usize, const K: usize>(
-    from: &[Lanes<T>],
-    rows: &[Lanes<T>],
-    below: usize,
-    sums: &mut [Lanes<T>],
-    across: &Across,
-) {
-    let Across { stride, dilation, .. } = *across;
-    let mut acc = [[[T::ZERO; LANES]; K]; R];
-    let last = (from.len().max(1) - 1) * stride;
-    assert!((R - 1) * below + last + (K - 1) * dilation < rows.len(), "windows outside their plane");
-    for (i, from) in from.iter().enumerate() {
-        for (r, acc) in acc.iter_mut().enumerate() {
-            for (k, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: at most the position of the last window's last element, which lies in the rows.
-                let x = unsafe { rows.get_unchecked(r * below + i * stride + k * dilation) };
-                accumulate(acc, x, from);
-            }
-        }
-    }
-    for (sum, acc) in sums.iter_mut().zip(acc.as_flattened()) {
-        add(sum, acc);
     }
 }

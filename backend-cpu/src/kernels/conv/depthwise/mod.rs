@@ -7,11 +7,13 @@
 
 mod across;
 mod lanes;
+mod lanes_weight;
 mod padded;
 mod tile;
 
 use gradus_tensor_core::Result;
 
+use super::epilogue::Epilogue;
 use super::geometry::Geometry;
 use crate::Cpu;
 use crate::kernels::dense::Real;
@@ -26,16 +28,20 @@ fn in_lanes(g: &Geometry) -> bool {
     g.groups >= FEWEST && tile::LANES * g.area().max(g.out_area()) <= SMALL
 }
 
-/// `y = conv(x, w) + bias`.
+/// The outputs of a convolution.
 pub(super) fn forward<T: Real>(
     cpu: &Cpu,
     g: &Geometry,
     x: &[T],
     w: &[T],
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
-    if in_lanes(g) { lanes::forward(cpu, g, x, w, bias, y) } else { padded::forward(cpu, g, x, w, bias, y) }
+    if in_lanes(g) {
+        lanes::forward(cpu, g, x, w, epilogue, y)
+    } else {
+        padded::forward(cpu, g, x, w, epilogue, y)
+    }
 }
 
 /// `gx` from the output's gradient and the weight.
@@ -62,7 +68,7 @@ pub(super) fn backward_weight<T: Real>(
     gw: &mut [T],
 ) -> Result<()> {
     if in_lanes(g) {
-        lanes::backward_weight(cpu, g, gy, x, gw)
+        lanes_weight::backward_weight(cpu, g, gy, x, gw)
     } else {
         padded::backward_weight(cpu, g, gy, x, gw)
     }

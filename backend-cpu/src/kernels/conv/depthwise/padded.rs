@@ -7,6 +7,7 @@
 
 use gradus_tensor_core::Result;
 
+use super::super::epilogue::Epilogue;
 use super::super::geometry::Geometry;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
@@ -148,13 +149,13 @@ impl<T: Real> Kernel for Correlate<'_, T> {
     }
 }
 
-/// `y = conv(x, w) + bias`.
+/// The outputs of a convolution.
 pub(super) fn forward<T: Real>(
     cpu: &Cpu,
     g: &Geometry,
     x: &[T],
     w: &[T],
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [T],
 ) -> Result<()> {
     let (padded, taps, outputs) = (Padded::new(g), g.taps(), g.outputs);
@@ -169,8 +170,8 @@ pub(super) fn forward<T: Real>(
             // SAFETY: each output plane is written by one task.
             let out = unsafe { parts.part((i * outputs + o) * out_area..(i * outputs + o + 1) * out_area) };
             let filter = &w[channel * taps..(channel + 1) * taps];
-            let bias = bias.map_or(T::ZERO, |b| b[channel]);
-            padded.correlate(cpu, plane, (filter, bias), g.out, sums, out);
+            padded.correlate(cpu, plane, (filter, epilogue.start(channel)), g.out, sums, out);
+            epilogue.finish(cpu.level(), channel, (i * outputs + o) * out_area, out);
         }
         Ok(())
     })

@@ -1,6 +1,8 @@
 //! Sixteen planes with their channels innermost.
 
 use crate::kernels::dense::Real;
+use crate::kernels::matmul::registers::Lanes as Register;
+use crate::math::real::Real as _;
 
 /// Channels that are computed together: the lanes of a vector.
 pub(super) const LANES: usize = 16;
@@ -32,27 +34,39 @@ pub(super) struct Planes {
 }
 
 impl Planes {
-    /// Brings the planes into a tile of as many positions; lanes without a plane become zero.
+    /// The positions and the planes that are transposed in registers: the rest go one by one.
     #[inline(always)]
-    pub(super) fn load<T: Real>(self, planes: &[T], tile: &mut [Lanes<T>]) {
+    fn in_blocks<V: Register>(self, area: usize) -> [usize; 2] {
+        if V::BLOCK == 0 { [0; 2] } else { [area, self.count].map(|n| n / V::BLOCK * V::BLOCK) }
+    }
+
+    /// Brings the planes into a tile of as many positions; lanes without a plane become zero.
+    ///
+    /// # Safety
+    /// The machine has the register.
+    #[inline(always)]
+    pub(super) unsafe fn load<V: Register>(self, planes: &[V::Element], tile: &mut [Lanes<V::Element>]) {
         let area = tile.len();
         if self.count < LANES {
-            tile.fill([T::ZERO; LANES]);
+            tile.fill([V::Element::ZERO; LANES]);
         }
-        let whole = area / LANES * LANES;
-        if self.count == LANES {
-            for start in (0..whole).step_by(LANES) {
-                let tile = &mut tile[start..start + LANES];
-                for (lane, plane) in planes.chunks(self.pitch).take(LANES).enumerate() {
-                    let plane = &plane[start..start + LANES];
-                    for i in 0..LANES {
-                        tile[i][lane] = plane[i];
+        let [whole, across] = self.in_blocks::<V>(area);
+        if whole > 0 && across > 0 {
+            let end = (self.count - 1) * self.pitch + area;
+            assert!(self.count <= LANES && end <= planes.len(), "planes beyond their memory");
+            let to = tile.as_flattened_mut().as_mut_ptr();
+            for start in (0..whole).step_by(V::BLOCK) {
+                for lane in (0..across).step_by(V::BLOCK) {
+                    // SAFETY: the positions of these planes, and the same lanes at these positions, as was checked.
+                    unsafe {
+                        let from = planes.as_ptr().add(lane * self.pitch + start);
+                        V::transpose(from, self.pitch as isize, to.add(start * LANES + lane), LANES);
                     }
                 }
             }
         }
-        let done = if self.count == LANES { whole } else { 0 };
         for (lane, plane) in planes.chunks(self.pitch).take(self.count).enumerate() {
+            let done = if lane < across { whole } else { 0 };
             for (to, &v) in tile[done..].iter_mut().zip(&plane[done..area]) {
                 to[lane] = v;
             }
@@ -60,15 +74,31 @@ impl Planes {
     }
 
     /// Brings a tile back to planes.
+    ///
+    /// # Safety
+    /// The machine has the register.
     #[inline(always)]
-    pub(super) fn store<T: Real>(self, tile: &[Lanes<T>], planes: &mut [T]) {
+    pub(super) unsafe fn store<V: Register>(self, tile: &[Lanes<V::Element>], planes: &mut [V::Element]) {
         let area = tile.len();
-        for start in (0..area).step_by(LANES) {
-            let tile = &tile[start..(start + LANES).min(area)];
-            for (lane, plane) in planes.chunks_mut(self.pitch).take(self.count).enumerate() {
-                for (to, from) in plane[start..start + tile.len()].iter_mut().zip(tile) {
-                    *to = from[lane];
+        let [whole, across] = self.in_blocks::<V>(area);
+        if whole > 0 && across > 0 {
+            let end = (self.count - 1) * self.pitch + area;
+            assert!(self.count <= LANES && end <= planes.len(), "planes beyond their memory");
+            let from = tile.as_flattened().as_ptr();
+            for start in (0..whole).step_by(V::BLOCK) {
+                for lane in (0..across).step_by(V::BLOCK) {
+                    // SAFETY: as above.
+                    unsafe {
+                        let to = planes.as_mut_ptr().add(lane * self.pitch + start);
+                        V::transpose(from.add(start * LANES + lane), LANES as isize, to, self.pitch);
+                    }
                 }
+            }
+        }
+        for (lane, plane) in planes.chunks_mut(self.pitch).take(self.count).enumerate() {
+            let done = if lane < across { whole } else { 0 };
+            for (to, from) in plane[done..area].iter_mut().zip(&tile[done..]) {
+                *to = from[lane];
             }
         }
     }

@@ -42,10 +42,10 @@ use self::planes::{Borders, Planes, Products, Tiles};
 use self::scatter::Scatter;
 use self::tile::Tile;
 use self::two::Two;
+use super::epilogue::{Epilogue, Runs};
 use super::geometry::Geometry;
 use crate::kernels::dense::{Parts, Scratch, Stored, tasks};
 use crate::kernels::matmul::registers::Registers;
-use crate::math::real::Real as _;
 use crate::parallel::SendPtr;
 use crate::{Cpu, Precision};
 
@@ -104,19 +104,19 @@ pub(super) enum Weight<'a, T> {
     Reversed(&'a [T]),
 }
 
-/// `y = conv(x, w) + bias`.
+/// The outputs of a convolution.
 pub(super) fn convolve<S: Stored>(
     cpu: &Cpu,
     size: Size,
     g: &Geometry,
     x: &[S],
     w: Weight<'_, S>,
-    bias: Option<&[S::Computed]>,
+    epilogue: &Epilogue<'_, S::Computed>,
     y: &mut [S],
 ) -> Result<()> {
     match size {
-        Size::Two => Pass::<S, Two>::new(cpu, g, x, w, bias, y).run(),
-        Size::Four => Pass::<S, Four>::new(cpu, g, x, w, bias, y).run(),
+        Size::Two => Pass::<S, Two>::new(cpu, g, x, w, epilogue, y).run(),
+        Size::Four => Pass::<S, Four>::new(cpu, g, x, w, epilogue, y).run(),
     }
 }
 
@@ -141,7 +141,7 @@ struct Pass<'a, S: Stored, F> {
     g: &'a Geometry,
     x: &'a [S],
     w: Weight<'a, S>,
-    bias: Option<&'a [S::Computed]>,
+    epilogue: &'a Epilogue<'a, S::Computed>,
     y: Parts<'a, S>,
     tile: PhantomData<F>,
 }
@@ -152,10 +152,10 @@ impl<'a, S: Stored, F: Tile> Pass<'a, S, F> {
         g: &'a Geometry,
         x: &'a [S],
         w: Weight<'a, S>,
-        bias: Option<&'a [S::Computed]>,
+        epilogue: &'a Epilogue<'a, S::Computed>,
         y: &'a mut [S],
     ) -> Self {
-        Pass { cpu, g, x, w, bias, y: Parts::new(y), tile: PhantomData }
+        Pass { cpu, g, x, w, epilogue, y: Parts::new(y), tile: PhantomData }
     }
 
     fn run(&self) -> Result<()> {
@@ -176,21 +176,28 @@ impl<'a, S: Stored, F: Tile> Pass<'a, S, F> {
     ) {
         let (level, outputs, area) = (self.cpu.level(), self.g.outputs, self.g.out_area());
         let (first, image_pitch) = ((first * outputs + o) * area + tiles.before(), outputs * area);
-        let bias = self.bias.map_or(S::Computed::ZERO, |b| b[o]);
+        let (epilogue, bias, each) = (self.epilogue, self.epilogue.start(o), tiles.outputs());
         let (scratch, wide) = scratch.split_at_mut(tiles.scatter_scratch());
         if let Some(planes) = S::computed_parts(&self.y) {
             let work = Scatter { tiles, from, bias, scratch, planes, first, image_pitch };
-            return S::Computed::in_lanes(level, work);
+            S::Computed::in_lanes(level, work);
+            if epilogue.follows() {
+                let runs = Runs { start: first, len: each, count: tiles.images, pitch: image_pitch };
+                // SAFETY: these rows are this call's alone.
+                unsafe { epilogue.finish_runs(level, o, planes, runs, None) };
+            }
+            return;
         }
-        let each = tiles.outputs();
         let planes = &Parts::new(&mut wide[..tiles.images * each]);
         let work = Scatter { tiles, from, bias, scratch, planes, first: 0, image_pitch: each };
         S::Computed::in_lanes(level, work);
-        for i in 0..tiles.images {
+        for (i, sums) in wide[..tiles.images * each].chunks_exact_mut(each).enumerate() {
             let start = first + i * image_pitch;
+            if epilogue.follows() {
+                epilogue.finish(level, o, start, sums);
+            }
             // SAFETY: no other call writes these rows of the image at the same time.
-            let to = unsafe { self.y.part(start..start + each) };
-            S::narrow(level, &wide[i * each..], to);
+            S::narrow(level, sums, unsafe { self.y.part(start..start + each) });
         }
     }
 }

@@ -1,0 +1,170 @@
+//! Convolutions that are computed as one op with what follows them.
+
+use gradus_autograd::{Autograd, no_grad};
+use gradus_backend_cpu::Cpu;
+use gradus_nn::zoo::{MobileNetV2, ResNet, Stem};
+use gradus_nn::{
+    Add, BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Module, Parameters, Relu, Sequential, Silu, chain,
+    fuse_conv_bn,
+};
+use gradus_tensor_core::rng::manual_seed;
+use gradus_tensor_core::{DType, Device, Result, Tensor};
+use gradus_testkit::Reference;
+use gradus_testkit::devices::Counting;
+
+fn randn(dims: &[usize], device: &Device) -> Result<Tensor> {
+    Tensor::randn(dims, DType::F32, device)
+}
+
+fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64) -> Result<()> {
+    assert_eq!(a.dims(), b.dims());
+    let (a, b) = (a.detach()?.to_vec::<f32>()?, b.detach()?.to_vec::<f32>()?);
+    let scale = b.iter().fold(1e-3, |m: f64, &x| m.max(f64::from(x.abs())));
+    for (a, b) in a.iter().zip(&b) {
+        assert!(f64::from((a - b).abs()) <= tolerance * scale, "{a} is not {b}");
+    }
+    Ok(())
+}
+
+/// Running statistics, weights and biases that are not what they start as.
+fn stir(model: &mut dyn Module, x: &Tensor) -> Result<()> {
+    model.for_each_param_mut(&mut |name, param| {
+        let vector = param.tensor().rank() == 1 && !name.starts_with("fc") && !name.starts_with("classifier");
+        if vector {
+            let noise = randn(param.tensor().dims(), param.tensor().device())?.mul(0.2)?;
+            param.update(|p| p.add_assign(&noise))?;
+        }
+        Ok(())
+    })?;
+    for _ in 0..3 {
+        no_grad(|| model.forward(x))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn networks_are_evaluated_in_one_op_for_each_convolution_and_give_what_the_steps_give() -> Result<()> {
+    manual_seed(3);
+    let counting = Counting::new();
+    let device = counting.around(&Cpu::device());
+    let models: [(Box<dyn Module>, usize, usize); 2] = [
+        (Box::new(ResNet::new(3, 5, Stem::Small, [1, 1, 1, 1], &device)?), 12, 16),
+        (Box::new(MobileNetV2::new(3, 5, 0.2, &device)?), 52, 32),
+    ];
+    for (mut model, convolutions, size) in models {
+        let x = randn(&[3, 3, size, size], &device)?;
+        stir(&mut *model, &x)?;
+        let trained = counting.take();
+        assert_eq!(trained.get("conv_block"), None, "training takes no steps together");
+        model.set_training(false);
+        let fused = no_grad(|| model.forward(&x))?;
+        let made = counting.take();
+        assert_eq!(made.get("conv_block"), Some(&convolutions));
+        for step in ["conv", "batch_norm", "relu", "clamp", "add"] {
+            assert_eq!(made.get(step), None, "{step} was computed by itself");
+        }
+        // What is recorded is computed step by step.
+        let steps = model.forward(&x)?;
+        let made = counting.take();
+        assert_eq!((made.get("conv_block"), made.get("batch_norm")), (None, Some(&convolutions)));
+        assert_close(&fused, &steps, 2e-5)?;
+    }
+    Ok(())
+}
+
+/// A convolution, batch normalization and an activation.
+fn small(device: &Device) -> Result<Sequential> {
+    let mut model = Sequential::new()
+        .then(Conv2d::new(3, 4, 3).padding(1).init(device)?)
+        .then(BatchNorm2d::new(4).init(device)?)
+        .then(Silu);
+    stir(&mut model, &randn(&[2, 3, 5, 5], device)?)?;
+    model.set_training(false);
+    Ok(model)
+}
+
+#[test]
+fn what_is_frozen_is_fused_unless_its_input_is_tracked() -> Result<()> {
+    manual_seed(4);
+    let counting = Counting::new();
+    let device = counting.around(&Reference::device());
+    let mut model = small(&device)?;
+    let x = randn(&[2, 3, 5, 5], &device)?;
+    let blocks = |x: &Tensor, model: &dyn Module| -> Result<(Tensor, usize)> {
+        counting.take();
+        Ok((model.forward(x)?, counting.of("conv_block")))
+    };
+    let (steps, n) = blocks(&x, &model)?;
+    assert_eq!(n, 0, "parameters are trained");
+    model.freeze("*")?;
+    let (fused, n) = blocks(&x, &model)?;
+    assert_eq!(n, 1);
+    assert_close(&fused, &steps, 1e-6)?;
+    let tracked = x.requires_grad()?;
+    let (y, n) = blocks(&tracked, &model)?;
+    assert_eq!(n, 0);
+    assert!(y.sum_all()?.backward()?.get(&tracked).is_some());
+    Ok(())
+}
+
+#[test]
+fn a_layer_in_between_ends_a_block() -> Result<()> {
+    let counting = Counting::new();
+    let device = counting.around(&Reference::device());
+    let conv = || Conv2d::new(2, 2, 1).init(&device);
+    let mut model =
+        Sequential::new().then(conv()?).then(Dropout::new(0.5)?).then(Relu).then(conv()?).then(conv()?);
+    model.set_training(false);
+    counting.take();
+    no_grad(|| model.forward(&randn(&[1, 2, 3, 3], &device)?))?;
+    assert_eq!((counting.of("conv_block"), counting.of("conv"), counting.of("relu")), (0, 3, 1));
+    Ok(())
+}
+
+#[test]
+fn additions_broadcast_in_a_chain_as_they_do_outside() -> Result<()> {
+    let device = Reference::device();
+    let conv = Conv2d::new(2, 3, 1).init(&device)?;
+    let (x, bias) = (randn(&[2, 2, 4, 4], &device)?, randn(&[3, 1, 1], &device)?);
+    let add = Add(&bias);
+    let y = no_grad(|| chain([("conv", &conv as &dyn Module), ("add", &add), ("relu", &Relu)], &x))?;
+    assert_close(&y, &no_grad(|| conv.forward(&x)?.add(&bias)?.relu())?, 1e-6)
+}
+
+#[test]
+fn an_error_in_a_block_names_the_layer_that_made_it() -> Result<()> {
+    let device = Reference::device();
+    let error = |norm: &dyn Module, channels: usize| -> Result<String> {
+        let conv = Conv2d::new(2, 3, 1).init(&device)?;
+        let x = randn(&[2, channels, 4, 4], &device)?;
+        let made = no_grad(|| chain([("conv", &conv as &dyn Module), ("bn", norm), ("relu", &Relu)], &x));
+        Ok(made.unwrap_err().to_string())
+    };
+    let (mut wide, mut flat) = (BatchNorm2d::new(4).init(&device)?, BatchNorm1d::new(3).init(&device)?);
+    wide.set_training(false);
+    flat.set_training(false);
+    assert!(error(&wide, 2)?.starts_with("bn: batch_norm"), "{}", error(&wide, 2)?);
+    assert!(error(&flat, 2)?.starts_with("bn: batch_norm"), "{}", error(&flat, 2)?);
+    assert!(error(&wide, 5)?.starts_with("conv: conv2d"), "{}", error(&wide, 5)?);
+    Ok(())
+}
+
+#[test]
+fn a_normalization_can_be_computed_into_the_convolution_before_it() -> Result<()> {
+    manual_seed(5);
+    let device = Cpu::device();
+    for (bias, affine, groups) in [(true, true, 1), (false, true, 2), (true, false, 4), (false, false, 1)] {
+        let conv = Conv2d::new(4, 8, 3).padding(1).groups(groups).bias(bias).init(&device)?;
+        let mut norm = BatchNorm2d::new(8).affine(affine).init(&device)?;
+        stir(&mut norm, &randn(&[5, 8, 3, 3], &device)?.affine(1.7, 0.4)?)?;
+        norm.set_training(false);
+        let x = randn(&[2, 4, 6, 5], &device)?;
+        let fused = no_grad(|| fuse_conv_bn(&conv, &norm)?.forward(&x))?;
+        assert_close(&fused, &no_grad(|| norm.forward(&conv.forward(&x)?))?, 1e-5)?;
+    }
+    let conv = Conv2d::new(4, 8, 3).init(&device)?;
+    let none = BatchNorm2d::new(8).track_running_stats(false).init(&device)?;
+    assert!(fuse_conv_bn(&conv, &none).unwrap_err().to_string().contains("running statistics"));
+    assert!(fuse_conv_bn(&conv, &BatchNorm2d::new(4).init(&device)?).is_err());
+    Ok(())
+}
