@@ -57,10 +57,14 @@ impl Cpu {
         self.precision
     }
 
-    /// How exactly products of operands of a dtype are computed. (Narrower floats are computed in `f32` too, but it was
-    /// not asked to lose digits of those.)
+    /// How exactly products are computed whose operands were of a dtype, and are `f32` now. Numbers that were `bf16` lose
+    /// nothing by being rounded to it; those of `f16` would.
     pub(crate) fn precision_of(&self, dtype: DType) -> Precision {
-        if dtype == DType::F32 { self.precision } else { Precision::Highest }
+        match dtype {
+            DType::F32 => self.precision,
+            DType::BF16 => Precision::Medium,
+            _ => Precision::Highest,
+        }
     }
 
     /// A backend whose buffers lie beside pages that nobody may touch.
