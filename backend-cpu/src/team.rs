@@ -257,7 +257,7 @@ mod tests {
                                 total.fetch_add(i * 7 + j, Ordering::Relaxed);
                             });
                         });
-                        assert_eq!(total.into_inner(), (0..35).sum());
+                        assert_eq!(total.into_inner(), (0..35).sum::<usize>());
                     }
                 });
             }
