@@ -169,7 +169,7 @@ impl Columns {
 }
 
 /// Runs `body` for the columns of each task.
-fn each<T: Real>(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns) + Sync) -> Result<()> {
+fn each(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns) + Sync) -> Result<()> {
     let together = Columns::together(&planes);
     let cost = planes.images * together * planes.area * passes * COST;
     tasks(cpu, planes.channels.div_ceil(together), cost, |task| {
@@ -181,7 +181,7 @@ fn each<T: Real>(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns
 pub(super) fn forward<T: Real>(cpu: &Cpu, planes: Planes, job: Forward<'_, T>) -> Result<()> {
     let Forward { eps, x, weight, bias, y, mean, variance } = job;
     let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
-    each::<T>(cpu, planes, 3, |columns| {
+    each(cpu, planes, 3, |columns| {
         let range = columns.first..columns.first + columns.channels;
         // SAFETY: no other task has these channels.
         let (mean, variance) = unsafe { (means.part(range.clone()), variances.part(range)) };
@@ -232,7 +232,7 @@ impl<T: Real> Kernel for Normalize<'_, T> {
 pub(super) fn backward<T: Real>(cpu: &Cpu, planes: Planes, job: Backward<'_, T>) -> Result<()> {
     let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
     let (gxs, gweights, gbiases) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
-    each::<T>(cpu, planes, 4, |columns| {
+    each(cpu, planes, 4, |columns| {
         let range = columns.first..columns.first + columns.channels;
         // SAFETY: no other task has these channels.
         let (gweight, gbias) = unsafe { (gweights.part(range.clone()), gbiases.part(range)) };

@@ -44,8 +44,8 @@
 //! # How this is tested
 //!
 //! All of it but the six instructions runs in tests on any machine, over an emulation of the unit in plain code that follows
-//! the manual's definition. The instructions themselves were tried on hardware before this was written, but no test of this
-//! repository has run on a machine that has them. In their place, [`is_there`] multiplies small matrices with them before
+//! the manual's definition. The instructions themselves have not: no test of this repository has run on a machine that has
+//! them. In their place, [`is_there`] multiplies small matrices with them before
 //! anything else does, and compares every bit: if one is wrong, the level is [`Avx512`](crate::Level::Avx512).
 
 mod blocks;
