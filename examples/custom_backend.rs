@@ -63,7 +63,7 @@ impl Backend for Doubles {
             }
             _ => return Ok(Outcome::Unsupported),
         };
-        Ok(Outcome::Done(Buffers::from_iter([made])))
+        Ok(Outcome::Done(Buffers::from(made)))
     }
 
     fn execute_in_place(

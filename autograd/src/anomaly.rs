@@ -27,6 +27,7 @@ pub fn detect_anomaly<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+#[inline]
 pub(crate) fn enabled() -> bool {
     ENABLED.get()
 }
@@ -49,11 +50,15 @@ const OURS: [&str; 12] = [
 ];
 
 /// The caller's line, if anomalies are being looked for.
+#[inline]
 pub(crate) fn call_site() -> Option<Arc<str>> {
-    enabled().then(|| {
-        let trace = Backtrace::force_capture().to_string();
-        caller(&trace).unwrap_or_else(|| "an unknown place (the program has no symbols)".into()).into()
-    })
+    enabled().then(find_call_site)
+}
+
+#[cold]
+fn find_call_site() -> Arc<str> {
+    let trace = Backtrace::force_capture().to_string();
+    caller(&trace).unwrap_or_else(|| "an unknown place (the program has no symbols)".into()).into()
 }
 
 /// The first frame of a printed backtrace that is not ours: `function at file:line`.

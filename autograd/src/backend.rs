@@ -104,11 +104,7 @@ impl Backend for Autodiff {
             }
             Class::Constant | Class::Differentiable => {}
         }
-        let mut views = SmallVec::<[View<'_, Storage>; 4]>::new();
-        for view in inputs {
-            views.push(view.buffer.inner.view(view.layout));
-        }
-        let mut outputs = self.inner.execute_views(op, &views, metas)?;
+        let mut outputs = self.inner.execute_views(op, inputs, |tracked| &tracked.inner, metas)?;
         if anomaly::enabled() {
             let operands: Vec<Tensor> = inputs.iter().map(inner).collect::<Result<_>>()?;
             let made: Vec<Tensor> = outputs.iter().map(Storage::flat).collect();
@@ -123,7 +119,7 @@ impl Backend for Autodiff {
             && let Some(inner) = outputs.pop()
         {
             let node = node.filter(|_| is_tracked(0)).map(|n| (n, 0));
-            return Ok(Outcome::Done(Buffers::from_buf([Tracked::new(inner, node)])));
+            return Ok(Outcome::Done(Buffers::from(Tracked::new(inner, node))));
         }
         let track = |(i, inner): (usize, Storage)| {
             let node = node.as_ref().filter(|_| is_tracked(i)).map(|n| (n.clone(), i as u32));

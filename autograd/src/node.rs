@@ -163,7 +163,10 @@ impl Node {
         if let Some(empty) = Arc::get_mut(&mut node) {
             empty.id = NEXT.fetch_add(1, Ordering::Relaxed);
             empty.edges = edges;
-            empty.outputs.extend_from_slice(outputs);
+            match outputs {
+                [output] => empty.outputs.push(*output),
+                outputs => empty.outputs.extend_from_slice(outputs),
+            }
             *empty.state_mut() = state;
             empty.site = crate::anomaly::call_site();
         }

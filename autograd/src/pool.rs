@@ -6,8 +6,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::node::Node;
 
 /// Nodes that a thread keeps: half a megabyte.
@@ -27,11 +25,15 @@ pub(crate) fn take() -> Arc<Node> {
 /// recursion: a chain of a million ops must not overflow the stack. (Of two threads that give the last two handles back
 /// at once, neither may see itself as the last. Then the node's own `drop` comes here with what it held.)
 pub(crate) fn give(node: Arc<Node>) {
-    let mut held = SmallVec::<[Arc<Node>; 4]>::from_iter([node]);
-    while let Some(mut node) = held.pop() {
+    let mut next = Some(node);
+    // Takes memory only where the graph branches.
+    let mut others = Vec::new();
+    while let Some(mut node) = next.take().or_else(|| others.pop()) {
         let Some(last) = Arc::get_mut(&mut node) else { continue };
         for edge in last.edges.iter_mut().filter_map(Option::take) {
-            held.push(edge.node);
+            if let Some(other) = next.replace(edge.node) {
+                others.push(other);
+            }
         }
         last.clear();
         // A thread that ends keeps nothing.

@@ -20,7 +20,9 @@ pub struct CpuBuffer {
     allocator: Arc<Allocator>,
 }
 
+// The discriminant is a word: see `DType`.
 #[derive(Debug)]
+#[repr(usize)]
 enum Storage {
     Inline(Inline),
     Heap(Block),

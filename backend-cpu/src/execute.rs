@@ -15,7 +15,7 @@ pub(crate) type Done = Result<Outcome<Buffers<CpuBuffer>>>;
 /// The result of an op of one output.
 #[inline]
 pub(crate) fn done(buffer: CpuBuffer) -> Done {
-    Ok(Outcome::Done(Buffers::from_buf([buffer])))
+    Ok(Outcome::Done(Buffers::from(buffer)))
 }
 
 impl Backend for Cpu {
@@ -146,7 +146,7 @@ pub(crate) fn check(view: &View<'_, CpuBuffer>) -> Result<()> {
     within(view.buffer, view.layout, view.dtype)
 }
 
-#[inline]
+#[inline(always)]
 fn within(
     buffer: &CpuBuffer,
     layout: &gradus_tensor_core::Layout,

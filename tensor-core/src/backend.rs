@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use smallvec::SmallVec;
 
-use crate::{DType, Device, Error, HostArray, InPlaceOp, Layout, Meta, Op, Result, Storage, Tensor};
+use crate::{Buffers, DType, Device, Error, HostArray, InPlaceOp, Layout, Meta, Op, Result, Storage, Tensor};
 
 /// Executes ops on memory of its own.
 ///
@@ -137,9 +137,6 @@ pub enum Outcome<T> {
 
 /// A dtype for each operand of an op.
 pub type DTypes = SmallVec<[DType; 4]>;
-
-/// The output buffers of one op; almost always one.
-pub type Buffers<B> = SmallVec<[B; 1]>;
 
 /// An operand: a buffer and how to read it.
 #[derive(Debug)]

@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod buffers;
 mod device;
 mod dtype;
 mod error;
@@ -42,7 +43,8 @@ mod shape;
 mod storage;
 mod tensor;
 
-pub use backend::{Backend, Buffers, DTypes, MemoryStats, Outcome, View, ViewMut};
+pub use backend::{Backend, DTypes, MemoryStats, Outcome, View, ViewMut};
+pub use buffers::Buffers;
 pub use device::{Device, Tensors};
 pub use dtype::{Category, DType, Element};
 pub use error::{Error, Meta, OpError, Result};

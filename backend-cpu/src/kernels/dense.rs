@@ -211,7 +211,7 @@ impl<T: Element + bytemuck::Pod> Output<T> {
 
 /// The result of an op of several outputs.
 pub(crate) fn finished<const N: usize>(buffers: [CpuBuffer; N]) -> crate::execute::Done {
-    Ok(Outcome::Done(buffers.into_iter().collect::<Buffers<CpuBuffer>>()))
+    Ok(Outcome::Done(Buffers::from_iter(buffers)))
 }
 
 /// Memory for the time of one task.

@@ -8,6 +8,7 @@ use gradus_tensor_core::{DType, Element, Error, Meta, Outcome, Result, View};
 
 use crate::execute::{Done, done};
 use crate::kernels::copy::{Along, Packed, packed};
+use crate::kernels::dense::copied;
 use crate::math::half::Half;
 use crate::parallel::SendPtr;
 use crate::{Cpu, CpuBuffer};
@@ -125,11 +126,9 @@ fn add(
     let job = Job { cpu, along, rows, index, place };
     macro_rules! with {
         ($t:ty, |$a:ident, $b:ident| $sum:expr) => {{
-            let Outcome::Done(mut buffers) = super::copy::copy(cpu, x)? else {
-                return Ok(Outcome::Unsupported);
-            };
-            job.run::<$t>(source.as_slice(), buffers[0].ptr_mut(), |$a, $b| $sum);
-            Ok(Outcome::Done(buffers))
+            let mut sums = copied::<$t>(cpu, x)?;
+            job.run::<$t>(source.as_slice(), sums.ptr_mut(), |$a, $b| $sum);
+            done(sums)
         }};
     }
     match x.dtype {

@@ -70,7 +70,7 @@ impl Backend for Plain {
             Op::Concat { axis } => wide!(x[0].dtype, W => indexed::concat::<W>(*axis, x, out[0]))?,
             _ => return Ok(Outcome::Unsupported),
         };
-        Ok(Outcome::Done(Buffers::from_iter([result])))
+        Ok(Outcome::Done(Buffers::from(result)))
     }
 
     fn execute_in_place(

@@ -166,13 +166,10 @@ impl Backend for Autocast {
     ) -> Result<Outcome<Buffers<Storage>>> {
         if let (Op::Cast(dtype), [tensor]) = (op, inputs) {
             let cast = self.casts.cast(&inside(tensor)?, *dtype)?;
-            return Ok(Outcome::Done(Buffers::from_buf([cast.into_whole()?])));
+            return Ok(Outcome::Done(Buffers::from(cast.into_whole()?)));
         }
-        let mut views = SmallVec::<[View<'_, Storage>; 4]>::new();
-        for view in inputs {
-            views.push(view.buffer.view(view.layout));
-        }
-        Ok(Outcome::Done(self.inner.execute_views(op, &views, outputs)?))
+        let made = self.inner.execute_views(op, inputs, |storage| storage, outputs)?;
+        Ok(Outcome::Done(made.into_iter().collect()))
     }
 
     fn execute_in_place(

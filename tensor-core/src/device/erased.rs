@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Device;
+use super::{Device, try_with_each};
 use crate::storage::{Erased, Storage, Storages};
 use crate::{
     Backend, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
@@ -76,7 +76,15 @@ fn foreign() -> Error {
     Error::argument("execute", "a buffer of another backend reached this one")
 }
 
-type Operands<'a, B> = SmallVec<[View<'a, <B as Backend>::Buffer>; 4]>;
+/// The operand of a backend: what it adopted, or the tensor's own buffer.
+fn typed<'a, B: Backend>(
+    (adopted, tensor): &'a (Option<B::Buffer>, &'a Tensor),
+) -> Result<View<'a, B::Buffer>> {
+    match adopted {
+        Some(buffer) => Ok(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype }),
+        None => view::<B>(tensor),
+    }
+}
 
 /// Runs an op on typed operands and erases what it makes.
 #[inline]
@@ -90,9 +98,9 @@ fn run<B: Backend>(
     let Outcome::Done(mut buffers) = Backend::execute(backend, op, views, out)? else {
         return Ok(Outcome::Unsupported);
     };
-    let storage = |buffer: B::Buffer, meta: &Meta| {
+    let storage = |buffer: Arc<B::Buffer>, meta: &Meta| {
         let (len, dtype) = (meta.shape.numel(), meta.dtype);
-        Storage { buffer: Arc::new(buffer), len, dtype, device: here.clone() }
+        Storage { buffer, len, dtype, device: here.clone() }
     };
     if buffers.len() != out.len() {
         return Err(Error::shape(
@@ -101,13 +109,12 @@ fn run<B: Backend>(
             format!("{} returned {} outputs instead of {}", here.name(), buffers.len(), out.len()),
         ));
     }
-    // Buffers may be large values: one is moved once, into its allocation.
     if let [meta] = out
         && let Some(buffer) = buffers.pop()
     {
         return Ok(Outcome::Done(Storages::from_buf([storage(buffer, meta)])));
     }
-    Ok(Outcome::Done(buffers.into_iter().zip(out).map(|(buffer, meta)| storage(buffer, meta)).collect()))
+    Ok(Outcome::Done(buffers.shared().zip(out).map(|(buffer, meta)| storage(buffer, meta)).collect()))
 }
 
 impl<B: Backend> ErasedBackend for B {
@@ -130,12 +137,14 @@ impl<B: Backend> ErasedBackend for B {
         inputs: &[View<'_, Storage>],
         out: &[Meta],
     ) -> Result<Outcome<Storages>> {
-        let mut views = Operands::<B>::new();
-        for view in inputs {
-            let buffer = view.buffer.buffer().ok_or_else(foreign)?;
-            views.push(View { buffer, layout: view.layout, dtype: view.dtype });
-        }
-        run(self, here, op, &views, out)
+        try_with_each(
+            inputs,
+            |view| {
+                let buffer = view.buffer.buffer().ok_or_else(foreign)?;
+                Ok(View { buffer, layout: view.layout, dtype: view.dtype })
+            },
+            |views| run(self, here, op, views, out),
+        )
     }
 
     fn execute_adopting(
@@ -146,27 +155,19 @@ impl<B: Backend> ErasedBackend for B {
         out: &[Meta],
     ) -> Result<Outcome<Storages>> {
         // Adopted for this op only: on the stack, without an allocation.
-        let mut adopted = SmallVec::<[Option<B::Buffer>; 4]>::new();
-        for tensor in inputs {
+        let adopted = |tensor: &&Tensor| {
             let from = &tensor.storage;
-            adopted.push(
-                if from.device.is(here) || (from.buffer.is::<B::Buffer>() && from.device == *here) {
-                    None
-                } else {
-                    let inside = here.inside(from)?.ok_or_else(|| here.meets_not(op, tensor))?;
-                    Some(Backend::adopt(self, inside)?)
-                },
-            );
-        }
-        let mut views = Operands::<B>::new();
-        for (adopted, tensor) in adopted.iter().zip(inputs) {
-            let buffer = match adopted {
-                Some(buffer) => buffer,
-                None => tensor.storage.buffer().ok_or_else(foreign)?,
-            };
-            views.push(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype });
-        }
-        run(self, here, op, &views, out)
+            if from.device.is(here) || (from.buffer.is::<B::Buffer>() && from.device == *here) {
+                return Ok(None);
+            }
+            let inside = here.inside(from)?.ok_or_else(|| here.elsewhere(op, from))?;
+            Backend::adopt(self, inside).map(Some)
+        };
+        try_with_each(
+            inputs,
+            |tensor| Ok((adopted(tensor)?, *tensor)),
+            |operands| try_with_each(operands, typed::<B>, |views| run(self, here, op, views, out)),
+        )
     }
 
     fn execute_in_place(

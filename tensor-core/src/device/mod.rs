@@ -131,7 +131,7 @@ impl Device {
             if tensor.dtype() == *dtype {
                 return Ok((*tensor).clone());
             }
-            let here = self.lift(tensor)?.ok_or_else(|| self.meets_not(op, tensor))?;
+            let here = self.lift(tensor)?.ok_or_else(|| self.elsewhere(op, &tensor.storage))?;
             self.cast_view(&here, *dtype)
         };
         inputs.iter().zip(wanted).map(cast).collect()
@@ -150,7 +150,7 @@ impl Device {
 
     fn execute_inferred(&self, op: &Op, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Storages> {
         if inputs.iter().all(|t| t.storage.device.is(self)) {
-            return with_each(inputs, |t| t.view(), |views| self.execute_views(op, views, outputs));
+            return with_each(inputs, |t| t.view(), |views| self.execute_own(op, views, outputs));
         }
         match self.0.execute_adopting(self, op, inputs, outputs)? {
             Outcome::Done(storages) => Ok(storages),
@@ -158,11 +158,6 @@ impl Device {
                 self.decompose(op, inputs.iter().map(|t| (*t).clone()).collect(), outputs)
             }
         }
-    }
-
-    #[cold]
-    fn meets_not(&self, op: &Op, tensor: &Tensor) -> Error {
-        Error::Device { op: op.name(), left: self.name(), right: tensor.device().name() }
     }
 
     /// Whether both are handles of one backend value.
@@ -173,17 +168,39 @@ impl Device {
 
     /// [`Device::execute`] for operands whose storages are all here and for outputs that [`Op::infer`] has
     /// described already: what a backend around this device calls from its own [`Backend::execute`], without
-    /// making a tensor of each operand. The storages returned hold the outputs, contiguous and whole.
+    /// making a tensor of each operand. `storage` finds the storage of this device in its buffers. The storages
+    /// returned hold the outputs, contiguous and whole.
     ///
     /// # Errors
     /// What the backend returns; [`Error::Device`] for storages that live elsewhere.
-    pub fn execute_views(&self, op: &Op, inputs: &[View<'_, Storage>], outputs: &[Meta]) -> Result<Storages> {
-        for view in inputs {
-            if !view.buffer.device.is(self) && view.buffer.device != *self {
-                let (left, right) = (self.name(), view.buffer.device.name());
-                return Err(Error::Device { op: op.name(), left, right });
-            }
-        }
+    #[inline]
+    pub fn execute_views<B>(
+        &self,
+        op: &Op,
+        inputs: &[View<'_, B>],
+        storage: impl Fn(&B) -> &Storage,
+        outputs: &[Meta],
+    ) -> Result<Storages> {
+        try_with_each(
+            inputs,
+            |view| {
+                let storage = storage(view.buffer);
+                if storage.device.is(self) || storage.device == *self {
+                    Ok(storage.view(view.layout))
+                } else {
+                    Err(self.elsewhere(op, storage))
+                }
+            },
+            |views| self.execute_own(op, views, outputs),
+        )
+    }
+
+    #[cold]
+    fn elsewhere(&self, op: &Op, storage: &Storage) -> Error {
+        Error::Device { op: op.name(), left: self.name(), right: storage.device.name() }
+    }
+
+    fn execute_own(&self, op: &Op, inputs: &[View<'_, Storage>], outputs: &[Meta]) -> Result<Storages> {
         match self.0.execute(self, op, inputs, outputs)? {
             Outcome::Done(storages) => Ok(storages),
             Outcome::Unsupported => {
@@ -326,11 +343,25 @@ impl Op {
 /// Calls a function with a value made of each item. Ops have one or two operands most of the time, and then the
 /// values are an array: growing a vector would cost more than they do.
 #[inline(always)]
-fn with_each<T, U, R>(items: &[T], make: impl Fn(&T) -> U, then: impl FnOnce(&[U]) -> R) -> R {
+fn with_each<'a, T, U, R>(items: &'a [T], make: impl Fn(&'a T) -> U, then: impl FnOnce(&[U]) -> R) -> R {
     match items {
         [a] => then(&[make(a)]),
         [a, b] => then(&[make(a), make(b)]),
         items => then(&items.iter().map(make).collect::<SmallVec<[U; 4]>>()),
+    }
+}
+
+/// [`with_each`] for values that may not be there.
+#[inline(always)]
+fn try_with_each<'a, T, U, R>(
+    items: &'a [T],
+    make: impl Fn(&'a T) -> Result<U>,
+    then: impl FnOnce(&[U]) -> Result<R>,
+) -> Result<R> {
+    match items {
+        [a] => then(&[make(a)?]),
+        [a, b] => then(&[make(a)?, make(b)?]),
+        items => then(&items.iter().map(make).collect::<Result<SmallVec<[U; 4]>>>()?),
     }
 }
 

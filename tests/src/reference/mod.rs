@@ -105,7 +105,7 @@ impl Backend for Reference {
             Op::Concat { axis } => index::concat(*axis, x),
             _ => return Ok(Outcome::Unsupported),
         };
-        Ok(Outcome::Done(Buffers::from_iter([self.meter.buffer(values, dtype)])))
+        Ok(Outcome::Done(Buffers::from(self.meter.buffer(values, dtype))))
     }
 
     fn execute_in_place(

@@ -1,11 +1,11 @@
 //! Products of integers, which wrap.
 
 use bytemuck::Pod;
-use gradus_tensor_core::{Backend, DType, Element, Meta, Op, Outcome, Result, View};
+use gradus_tensor_core::{DType, Element, Meta, Outcome, View};
 use num_traits::{WrappingAdd, WrappingMul};
 
 use crate::execute::{Done, done};
-use crate::kernels::dense::Parts;
+use crate::kernels::dense::{Parts, copied};
 use crate::level::Kernel;
 use crate::{Cpu, CpuBuffer};
 
@@ -28,7 +28,7 @@ fn typed<T: Int>(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, ou
     let [m, n, k] = [out.shape[rank - 2], out.shape[rank - 1], a.layout.shape()[rank - 1]];
     let mut y = cpu.alloc(out)?;
     if out.shape.numel() > 0 {
-        let (a, b) = (contiguous(cpu, a)?, contiguous(cpu, b)?);
+        let (a, b) = (copied::<T>(cpu, a)?, copied::<T>(cpu, b)?);
         let (a, b) = (a.as_slice::<T>().unwrap_or(&[]), b.as_slice::<T>().unwrap_or(&[]));
         let parts = Parts::new(y.slice_mut::<T>());
         cpu.for_chunks(out.shape.numel() / n, n * k, |rows| {
@@ -41,17 +41,6 @@ fn typed<T: Int>(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>, ou
         });
     }
     done(y)
-}
-
-fn contiguous(cpu: &Cpu, view: &View<'_, CpuBuffer>) -> Result<CpuBuffer> {
-    match cpu.execute(&Op::Copy, &[*view], &[view.meta()])? {
-        Outcome::Done(mut buffers) if !buffers.is_empty() => Ok(buffers.remove(0)),
-        _ => Err(gradus_tensor_core::Error::Unsupported {
-            op: "contiguous",
-            backend: cpu.name(),
-            operands: vec![view.meta()],
-        }),
-    }
 }
 
 /// One row of the product: a sum of the right operand's rows.

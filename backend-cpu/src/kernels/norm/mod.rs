@@ -12,7 +12,7 @@ mod group;
 mod rows;
 
 use gradus_tensor_core::op::{Norm, NormKind};
-use gradus_tensor_core::{Buffers, Meta, Outcome, Result, View};
+use gradus_tensor_core::{Meta, Outcome, Result, View};
 
 use self::rows::Centre;
 use super::dense::{Dense, Output, Real, finished, with_real};
@@ -99,13 +99,9 @@ pub(crate) fn norm_grad(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], ou
             NormKind::Batch => batch::backward(cpu, shape, job)?,
             NormKind::Group { groups } => group::backward(cpu, shape, groups, job)?,
         }
-        let mut buffers = Buffers::<CpuBuffer>::new();
-        buffers.push(gx.finish(cpu)?);
-        buffers.push(gweight.finish(cpu)?);
-        if let Some(gbias) = gbias {
-            buffers.push(gbias.finish(cpu)?);
-        }
-        Ok(Outcome::Done(buffers))
+        let gbias = gbias.map(|gbias| gbias.finish(cpu)).transpose()?;
+        let buffers = [gx.finish(cpu)?, gweight.finish(cpu)?];
+        Ok(Outcome::Done(buffers.into_iter().chain(gbias).collect()))
     })
 }
 
