@@ -122,7 +122,7 @@ impl Backend for Autodiff {
             return Ok(Outcome::Done(Buffers::from(Tracked::new(inner, node))));
         }
         let track = |(i, inner): (usize, Storage)| {
-            let node = node.as_ref().filter(|_| is_tracked(i)).map(|n| (n.clone(), i as u32));
+            let node = node.as_ref().filter(|_| is_tracked(i)).map(|n| (n.clone(), i));
             Tracked::new(inner, node)
         };
         Ok(Outcome::Done(outputs.into_iter().enumerate().map(track).collect()))

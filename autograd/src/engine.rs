@@ -69,8 +69,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) create: bool,
     pub(crate) hook: Option<Hook<'a>>,
     /// Outputs of nodes whose gradients are wanted besides those of leaves.
-    pub(crate) wanted: Vec<(u64, u32)>,
-    pub(crate) found: HashMap<(u64, u32), Tensor>,
+    pub(crate) wanted: Vec<(u64, usize)>,
+    pub(crate) found: HashMap<(u64, usize), Tensor>,
 }
 
 impl<'a> Pass<'a> {
@@ -151,7 +151,7 @@ impl Engine<'_, '_> {
     /// A gradient reaches a node through an edge.
     fn arrive(&mut self, edge: &Edge, gradient: Tensor) -> Result<()> {
         let node = &edge.node;
-        let output = edge.output as usize;
+        let output = edge.output;
         let heap = &mut self.heap;
         let slots = self.slots.entry(node.id).or_insert_with(|| {
             heap.push(ByAge(node.clone()));
@@ -186,7 +186,7 @@ impl Engine<'_, '_> {
         self.gradients.add(leaf, gradient)
     }
 
-    fn want(&mut self, node: &Node, output: u32, gradient: &Tensor) {
+    fn want(&mut self, node: &Node, output: usize, gradient: &Tensor) {
         if self.pass.wanted.contains(&(node.id, output)) {
             self.pass.found.insert((node.id, output), gradient.clone());
         }
@@ -196,7 +196,7 @@ impl Engine<'_, '_> {
         for (i, gradient) in slots.iter().enumerate() {
             if let Some(gradient) = gradient {
                 let gradient = gradient.clone();
-                self.want(&node, i as u32, &gradient);
+                self.want(&node, i, &gradient);
             }
         }
         let saved = {
@@ -287,7 +287,7 @@ impl Engine<'_, '_> {
         if !self.pass.create {
             return Ok([Cow::Borrowed(&saved.inputs[..]), Cow::Borrowed(&saved.outputs[..])]);
         }
-        let track = |plain: &Tensor, from: Option<(Arc<Node>, u32)>| -> Result<Tensor> {
+        let track = |plain: &Tensor, from: Option<(Arc<Node>, usize)>| -> Result<Tensor> {
             let device = Autodiff::device(plain.device());
             wrap(&device, Tracked::new(plain.storage().clone(), from))?.with_layout(*plain.layout())
         };
@@ -302,7 +302,7 @@ impl Engine<'_, '_> {
             };
             plain
                 .as_ref()
-                .map(|t| track(t, (tracked && t.dtype().is_float()).then(|| (node.clone(), i as u32))))
+                .map(|t| track(t, (tracked && t.dtype().is_float()).then(|| (node.clone(), i))))
                 .transpose()
         });
         Ok([Cow::Owned(inputs.collect::<Result<_>>()?), Cow::Owned(outputs.collect::<Result<_>>()?)])

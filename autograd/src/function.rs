@@ -141,7 +141,7 @@ fn attach(
                 return back(output, around.as_ref());
             }
             let (device, shape) = (Autodiff::device(output.device()), *output.shape());
-            let buffer = Tracked::new(output.into_whole()?, Some((node.clone(), i as u32)));
+            let buffer = Tracked::new(output.into_whole()?, Some((node.clone(), i)));
             back(wrap(&device, buffer)?.reshape(shape)?, around.as_ref())
         })
         .collect()

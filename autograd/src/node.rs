@@ -34,7 +34,8 @@ impl LeafId {
 /// Where an operand came from: the node that made it, which of its outputs it is, and how it was read.
 pub(crate) struct Edge {
     pub(crate) node: Arc<Node>,
-    pub(crate) output: u32,
+    // (A word: see `DType`.)
+    pub(crate) output: usize,
     /// `None` if the whole buffer was read in order (whatever the shape).
     pub(crate) layout: Option<Box<Layout>>,
 }
@@ -44,13 +45,13 @@ pub(crate) type Edges = SmallVec<[Option<Edge>; 2]>;
 /// The buffers of the autodiff backend: a buffer of the inner device, and what made it.
 pub struct Tracked {
     pub(crate) inner: Storage,
-    pub(crate) node: Option<(Arc<Node>, u32)>,
+    pub(crate) node: Option<(Arc<Node>, usize)>,
     /// A leaf's values in another dtype. Whatever changes `inner` drops them.
     pub(crate) cast: OnceLock<Slot>,
 }
 
 impl Tracked {
-    pub(crate) fn new(inner: Storage, node: Option<(Arc<Node>, u32)>) -> Self {
+    pub(crate) fn new(inner: Storage, node: Option<(Arc<Node>, usize)>) -> Self {
         Tracked { inner, node, cast: OnceLock::new() }
     }
 }

@@ -61,7 +61,8 @@ unsafe impl Send for Free {}
 pub(crate) struct Block {
     /// The first byte.
     pub(crate) start: NonNull<u8>,
-    class: u32,
+    // (A word: see `DType`.)
+    class: usize,
 }
 
 /// The class of a request, and the size of its blocks; `None` beyond what memory can address.
@@ -103,7 +104,7 @@ impl Allocator {
         #[cfg(all(test, unix))]
         if let Some(guard) = &self.guard {
             let start = guard.take(bytes).ok_or_else(|| self.exhausted(bytes))?;
-            return Ok(Block { start, class: class as u32 });
+            return Ok(Block { start, class });
         }
         let recycled = lock(&self.free[class]).pop();
         let start = match recycled {
@@ -117,7 +118,7 @@ impl Allocator {
         if now > self.peak.load(Relaxed) {
             self.peak.fetch_max(now, Relaxed);
         }
-        Ok(Block { start, class: class as u32 })
+        Ok(Block { start, class })
     }
 
     /// Takes a block back and keeps it for reuse.
@@ -126,7 +127,7 @@ impl Allocator {
         if let Some(guard) = &self.guard {
             return guard.give(block.start);
         }
-        let class = block.class as usize;
+        let class = block.class;
         let size = size_of(class);
         self.allocated.fetch_sub(size, Relaxed);
         self.cached.fetch_add(size, Relaxed);

@@ -100,11 +100,13 @@ impl Device {
     pub(crate) fn execute_first(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
         self.in_wanted_dtypes(op, inputs, |inputs| {
             let outputs = infer(op, inputs)?;
-            let storages = self.execute_inferred(op, inputs, &outputs)?;
-            match (first(storages), outputs.first()) {
-                (Some(storage), Some(meta)) => Ok(Tensor { storage, layout: Layout::contiguous(meta.shape) }),
-                _ => Err(Error::argument(op.name(), "the op has no output")),
-            }
+            let Some(meta) = outputs.first() else {
+                return Err(Error::argument(op.name(), "the op has no output"));
+            };
+            let Some(storage) = first(self.execute_inferred(op, inputs, &outputs)?) else {
+                return Err(Error::argument(op.name(), "the op has no output"));
+            };
+            Ok(Tensor { storage, layout: Layout::contiguous(meta.shape) })
         })
     }
 
