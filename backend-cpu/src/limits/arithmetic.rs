@@ -16,37 +16,48 @@ const RUN: f64 = 0.01;
 /// it, and with its instructions for narrower types.
 pub fn arithmetic(threads: usize) -> Vec<Limit> {
     let threads = threads.max(1);
-    let mut all = vec![limit(threads, "f32", "scalar", 4, scalar)];
+    let limit = |what, with, lanes: usize, body: &(dyn Fn(u64) + Sync)| {
+        limit(threads, what, with, lanes * CHAINS, body)
+    };
+    let mut all = vec![limit("f32", "scalar", 4, &scalar)];
     #[cfg(target_arch = "x86_64")]
     {
         let level = Level::detect();
         if level >= Level::Avx2 {
             // SAFETY: a level is only ever at most what the machine was found to have.
-            all.push(limit(threads, "f32", "avx2", 8, |n| unsafe { x86::avx2(n) }));
+            all.push(limit("f32", "avx2", 8, &|n| unsafe { x86::avx2(n) }));
         }
         if level >= Level::Avx512 {
             // SAFETY: as above.
-            all.push(limit(threads, "f32", "avx512", 16, |n| unsafe { x86::avx512(n) }));
+            all.push(limit("f32", "avx512", 16, &|n| unsafe { x86::avx512(n) }));
             if is_x86_feature_detected!("avx512bf16") {
                 // SAFETY: it was detected.
-                all.push(limit(threads, "bf16", "avx512bf16", 32, |n| unsafe { x86::bf16(n) }));
+                all.push(limit("bf16", "avx512bf16", 32, &|n| unsafe { x86::bf16(n) }));
             }
             if is_x86_feature_detected!("avx512vnni") {
                 // SAFETY: it was detected.
-                all.push(limit(threads, "int8", "avx512vnni", 64, |n| unsafe { x86::int8(n) }));
+                all.push(limit("int8", "avx512vnni", 64, &|n| unsafe { x86::int8(n) }));
             }
+        }
+        #[cfg(target_os = "linux")]
+        if level == Level::Amx {
+            use crate::kernels::matmul::amx::Instructions;
+            // SAFETY: as above.
+            all.push(limit("bf16", "amx", TILE * 2, &|n| unsafe { tiles::<Instructions, false>(n) }));
+            // SAFETY: as above.
+            all.push(limit("int8", "amx", TILE * 4, &|n| unsafe { tiles::<Instructions, true>(n) }));
         }
     }
     all
 }
 
-/// The rate of a loop of `CHAINS` instructions that do `lanes` multiply-adds each.
+/// The rate of a loop that does so many multiply-adds in each round.
 fn limit(
     threads: usize,
     what: &'static str,
     with: &'static str,
-    lanes: usize,
-    body: impl Fn(u64) + Sync,
+    round: usize,
+    body: &(dyn Fn(u64) + Sync),
 ) -> Limit {
     // Doubled until a run takes a fraction of what it should; then scaled.
     let mut rounds = 1000u64;
@@ -59,7 +70,7 @@ fn limit(
         }
         rounds *= 2;
     };
-    let work = (2 * lanes * CHAINS) as f64 * rounds as f64;
+    let work = (2 * round) as f64 * rounds as f64;
     Limit { what, with, per_second: best(threads, work, |_| body(rounds)), is_memory: false }
 }
 
@@ -73,6 +84,51 @@ fn scalar(rounds: u64) {
         }
     }
     black_box(sums);
+}
+
+/// Sums of a tile, times groups of its depth.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const TILE: usize = 16 * 16 * 16;
+
+/// Products of tiles of zeros, in as many chains as there are registers for.
+///
+/// # Safety
+/// The machine has the unit.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+unsafe fn tiles<U: crate::kernels::matmul::amx::unit::Unit, const BYTES: bool>(rounds: u64) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut unit = U::configure();
+        unit.zero::<0>();
+        unit.zero::<1>();
+        unit.zero::<2>();
+        unit.zero::<3>();
+        unit.zero::<4>();
+        unit.zero::<5>();
+        unit.zero::<6>();
+        unit.zero::<7>();
+        for _ in 0..rounds {
+            // (Two rounds of six registers: as many as `CHAINS`.)
+            for _ in 0..CHAINS / 6 {
+                if BYTES {
+                    unit.dot_bytes::<0, 6, 7>();
+                    unit.dot_bytes::<1, 6, 7>();
+                    unit.dot_bytes::<2, 6, 7>();
+                    unit.dot_bytes::<3, 6, 7>();
+                    unit.dot_bytes::<4, 6, 7>();
+                    unit.dot_bytes::<5, 6, 7>();
+                } else {
+                    unit.dot::<0, 6, 7>();
+                    unit.dot::<1, 6, 7>();
+                    unit.dot::<2, 6, 7>();
+                    unit.dot::<3, 6, 7>();
+                    unit.dot::<4, 6, 7>();
+                    unit.dot::<5, 6, 7>();
+                }
+            }
+        }
+        unit.release();
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 //!
 //! [`quantize`] turns the rows of the input into unsigned bytes. A product of those with the signed bytes of the weight
 //! is summed exactly, in 32 bits: by instructions that multiply and add four pairs at once ([`vnni`]), or sixteen-bit
-//! pairs, or one after the other ([`dot`]). All of them give the same integers, which is why levels and numbers of
+//! pairs, or one after the other ([`dot`]), or whole tiles ([`tiles`]). All of them give the same integers, which is why levels and numbers of
 //! threads never change a bit of the result. With `q` the bytes of a row and `w` a row of the weight,
 //!
 //! ```text
@@ -13,6 +13,8 @@
 
 mod dot;
 mod quantize;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tiles;
 mod vnni;
 
 use std::ops::Range;
@@ -22,6 +24,10 @@ use gradus_tensor_core::{Meta, Outcome, Result, View};
 use self::quantize::{Rows, Scale};
 use super::copy::packed;
 use super::dense::{Dense, Output, Parts, tasks};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::matmul::amx::Instructions;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+use super::matmul::amx::emulator::Emulator;
 use crate::execute::{Done, done};
 use crate::level::Kernel;
 use crate::{Cpu, CpuBuffer, Level};
@@ -34,6 +40,9 @@ const COLUMNS: usize = 64;
 const ROWS: usize = 512;
 /// Below so many rows, bringing the weight into the order that [`vnni`] wants takes longer than what it saves.
 const FEW: usize = 4;
+/// Below so many rows, a tile would be filled up with zeros.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const TILE: usize = 16;
 /// Products of bytes in the time of one element, as [`Cpu::for_chunks`] counts it.
 const PER_COST: usize = 16;
 
@@ -71,12 +80,19 @@ enum Path {
     Scalar,
     Avx2,
     Vnni,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Tiles,
+    /// As [`Path::Tiles`], without the machine's unit.
+    #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+    Emulated,
 }
 
 impl Path {
     /// The fastest one for so many rows.
     fn of(level: Level, rows: usize) -> Path {
         match level {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Level::Amx if rows >= TILE && level.has_vnni() => Path::Tiles,
             level if level.has_vnni() && rows >= FEW => Path::Vnni,
             Level::Scalar => Path::Scalar,
             Level::Avx2 | Level::Avx512 | Level::Amx => Path::Avx2,
@@ -106,6 +122,12 @@ impl Job<'_> {
             let (r, c) = (task / across * ROWS, task % across * COLUMNS);
             let (rows, columns) = (r..(r + ROWS).min(rows), c..(c + COLUMNS).min(n));
             match path {
+                #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+                // SAFETY: this path is taken where the level says that the machine has the unit.
+                Path::Tiles => unsafe { tiles::block::<Instructions>(cpu, self, rows, columns) },
+                #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+                // SAFETY: the emulator is always there, and tests ask for it where the machine has the other instructions.
+                Path::Emulated => unsafe { tiles::block::<Emulator>(cpu, self, rows, columns) },
                 Path::Vnni => vnni::block(cpu, self, rows, columns),
                 Path::Avx2 => dot::block::<dot::Avx2>(self, rows, columns),
                 Path::Scalar => dot::block::<dot::Scalar>(self, rows, columns),

@@ -54,6 +54,13 @@ impl Rows {
         &self.bytes.as_slice().unwrap_or(&[])[r * self.pitch..(r + 1) * self.pitch]
     }
 
+    /// The bytes from row `r` on, and from one row to the next.
+    #[inline]
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn from(&self, r: usize) -> (&[u8], usize) {
+        (&self.bytes.as_slice().unwrap_or(&[])[r * self.pitch..], self.pitch)
+    }
+
     #[inline]
     pub(super) fn scale(&self, r: usize) -> Scale {
         self.scales[r]

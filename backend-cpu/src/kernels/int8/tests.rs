@@ -43,6 +43,10 @@ fn paths() -> Vec<Path> {
     let mut paths = vec![Path::Scalar];
     paths.extend((level >= Level::Avx2).then_some(Path::Avx2));
     paths.extend(level.has_vnni().then_some(Path::Vnni));
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    paths.extend(level.has_vnni().then_some(Path::Emulated));
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    paths.extend((level == Level::Amx).then_some(Path::Tiles));
     paths
 }
 

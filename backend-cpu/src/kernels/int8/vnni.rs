@@ -9,7 +9,7 @@ use std::ops::Range;
 use gradus_tensor_core::Result;
 
 use super::{COLUMNS, Job};
-use crate::Cpu;
+use crate::{Cpu, CpuBuffer};
 
 /// The rows and columns of one task.
 #[cfg(not(target_arch = "x86_64"))]
@@ -18,7 +18,7 @@ pub(super) fn block(_: &Cpu, job: &Job<'_>, rows: Range<usize>, columns: Range<u
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::block;
+pub(super) use x86::{GROUP, Panel, block};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -33,7 +33,7 @@ mod x86 {
     /// Registers of sums for one row.
     const VECTORS: usize = COLUMNS / LANES;
     /// Bytes of depth that one instruction sums.
-    const GROUP: usize = 4;
+    pub(in super::super) const GROUP: usize = 4;
     /// Rows of a tile.
     const TILE: usize = 6;
 
@@ -46,18 +46,14 @@ mod x86 {
     ) -> Result<()> {
         let k = job.sizes[2];
         let groups = k.div_ceil(GROUP);
-        let mut panel = cpu.alloc_len(DType::I8, groups * GROUP * COLUMNS)?;
-        let panel = panel.slice_mut::<i8>();
-        let mut sums = [0; COLUMNS];
-        let weight = &job.weight[columns.start * k..columns.end * k];
-        // SAFETY: this path is taken where the level says that the machine has the instructions; there are as many rows
-        // of the weight as columns, and the panel has room for them.
-        unsafe { pack(weight, columns.len(), k, panel, &mut sums) };
-        let ends = Ends::new(job, &columns, sums);
+        // SAFETY: this path is taken where the level says that the machine has the instructions.
+        let panel = unsafe { Panel::new(cpu, job, &columns, groups)? };
+        let ends = Ends::new(job, &columns, panel.sums);
+        let panel = panel.bytes();
         let mut r = rows.start;
         while r < rows.end {
             let tile = TILE.min(rows.end - r);
-            // SAFETY: as above; rows of the input end with a whole group.
+            // SAFETY: as above; rows of the input and the panel end with a whole group.
             unsafe {
                 match tile {
                     6 => multiply::<6>(job, r, groups, panel, &ends),
@@ -71,6 +67,42 @@ mod x86 {
             r += tile;
         }
         Ok(())
+    }
+
+    /// Rows of the weight as columns: for every four bytes of depth, those of each.
+    pub(in super::super) struct Panel {
+        bytes: CpuBuffer,
+        /// Of each row of the weight.
+        pub(in super::super) sums: [i32; COLUMNS],
+    }
+
+    impl Panel {
+        /// Packs the rows that are these columns of the output, as so many groups of depth or more. What the weight has not
+        /// is zero.
+        ///
+        /// # Safety
+        /// The machine has AVX-512 F, BW and VNNI.
+        pub(in super::super) unsafe fn new(
+            cpu: &Cpu,
+            job: &Job<'_>,
+            columns: &Range<usize>,
+            groups: usize,
+        ) -> Result<Self> {
+            let k = job.sizes[2];
+            let own = k.div_ceil(GROUP);
+            let mut bytes = cpu.alloc_len(DType::I8, groups.max(own) * GROUP * COLUMNS)?;
+            let mut sums = [0; COLUMNS];
+            let weight = &job.weight[columns.start * k..columns.end * k];
+            let panel = bytes.slice_mut::<i8>();
+            panel[own * GROUP * COLUMNS..].fill(0);
+            // SAFETY: promised by the caller; there are as many rows of the weight as columns, and the panel has room for them.
+            unsafe { pack(weight, columns.len(), k, panel, &mut sums) };
+            Ok(Self { bytes, sums })
+        }
+
+        pub(in super::super) fn bytes(&self) -> &[i8] {
+            self.bytes.as_slice().unwrap_or(&[])
+        }
     }
 
     /// What the sums of a column become floats with. Columns that there are not have zeros.

@@ -3,7 +3,7 @@
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
 use super::floats;
-use super::unit::{Instructions, Unit};
+use super::unit::{Instructions, ROWS, Unit};
 use crate::kernels::matmul::gemm::Old;
 use crate::kernels::matmul::micro::Product;
 use crate::{Level, Precision};
@@ -12,14 +12,21 @@ use crate::{Level, Precision};
 /// it. The machine has AVX-512.
 pub(crate) fn is_there() -> bool {
     // SAFETY: the processor has the unit, and the system saves its registers and lets us use it.
-    has_instructions() && is_permitted() && unsafe { multiplies::<Instructions>(Level::Avx512) }
+    unsafe {
+        has_instructions()
+            && is_permitted()
+            && multiplies::<Instructions>(Level::Avx512)
+            && multiplies_bytes::<Instructions>()
+    }
 }
 
-/// Whether the processor has tiles and products of `bf16` in them, and the system saves the registers.
+/// Whether the processor has tiles and products of `bf16` and of bytes in them, and the system saves the registers.
 fn has_instructions() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const AMX_BF16: u32 = 1 << 22;
     const AMX_TILE: u32 = 1 << 24;
+    const AMX_INT8: u32 = 1 << 25;
+    const ALL: u32 = AMX_BF16 | AMX_TILE | AMX_INT8;
     /// In the extended control register: shapes of registers, and what is in them.
     const TILE_STATES: u64 = 1 << 17 | 1 << 18;
     // (Asking has become safe with some version.)
@@ -32,7 +39,7 @@ fn has_instructions() -> bool {
         (__cpuid(1), __cpuid_count(7, 0))
     };
     basic.ecx & OSXSAVE != 0
-        && extended.edx & (AMX_BF16 | AMX_TILE) == AMX_BF16 | AMX_TILE
+        && extended.edx & ALL == ALL
         // SAFETY: the system has switched on the instruction that reads the register.
         && unsafe { saved_states() } & TILE_STATES == TILE_STATES
 }
@@ -92,5 +99,34 @@ pub(super) unsafe fn multiplies<U: Unit>(level: Level) -> bool {
             let sum: f64 = (0..K).map(|k| a[i * K + k] as f64 * b[k * N + j] as f64).sum();
             c[at] == sum as f32
         })
+    })
+}
+
+/// Whether products of bytes come out as they must.
+///
+/// # Safety
+/// The machine has the unit.
+pub(super) unsafe fn multiplies_bytes<U: Unit>() -> bool {
+    const DEPTH: usize = 4 * ROWS;
+    // Rows of the left operand are further apart than they are long; of the right one, four bytes of depth follow each other.
+    const PITCH: usize = DEPTH + 5;
+    let a: Vec<u8> = (0..ROWS * PITCH).map(|i| (i * 89 + i / 13) as u8).collect();
+    let b: Vec<i8> = (0..ROWS * DEPTH).map(|i| (i * 57 + i / 11) as i8).collect();
+    let mut sums = [[0i32; ROWS]; ROWS];
+    // SAFETY: promised by the caller; the registers are read from all of the operands, and written to all of the sums.
+    unsafe {
+        let mut unit = U::configure();
+        unit.zero::<3>();
+        unit.load_rows::<4>(a.as_ptr(), PITCH);
+        unit.load_rows::<7>(b.as_ptr().cast(), DEPTH);
+        unit.dot_bytes::<3, 4, 7>();
+        unit.dot_bytes::<3, 4, 7>();
+        unit.store::<3>(sums.as_mut_ptr().cast(), ROWS);
+        unit.release();
+    }
+    (0..ROWS * ROWS).all(|at| {
+        let (i, j) = (at / ROWS, at % ROWS);
+        let product = |k: usize| i32::from(a[i * PITCH + k]) * i32::from(b[k / 4 * DEPTH + j * 4 + k % 4]);
+        sums[i][j] == 2 * (0..DEPTH).map(product).sum::<i32>()
     })
 }

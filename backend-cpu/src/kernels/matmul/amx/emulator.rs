@@ -1,10 +1,10 @@
 //! The unit in plain code, as Intel's manual defines its instructions: what tests multiply with.
 
-use super::unit::{ROWS, Unit, WORDS};
+use super::unit::{ROWS, Unit};
 
 /// Eight registers as arrays.
 #[derive(Debug)]
-pub(super) struct Emulator([[[u32; ROWS]; ROWS]; 8]);
+pub(crate) struct Emulator([[[u32; ROWS]; ROWS]; 8]);
 
 impl Unit for Emulator {
     #[inline(always)]
@@ -22,9 +22,14 @@ impl Unit for Emulator {
     unsafe fn load<const T: usize>(&mut self, from: *const u32) {
         assert!(from.addr().is_multiple_of(64), "a register that is not read from whole lines");
         // SAFETY: promised by the caller.
-        let words = unsafe { std::slice::from_raw_parts(from, WORDS) };
-        for (row, words) in self.0[T].iter_mut().zip(words.as_chunks::<ROWS>().0) {
-            *row = *words;
+        unsafe { self.load_rows::<T>(from.cast(), 64) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_rows<const T: usize>(&mut self, from: *const u8, pitch: usize) {
+        for (i, row) in self.0[T].iter_mut().enumerate() {
+            // SAFETY: promised by the caller.
+            *row = unsafe { from.add(i * pitch).cast::<[u32; ROWS]>().read_unaligned() };
         }
     }
 
@@ -44,6 +49,20 @@ impl Unit for Emulator {
             for (n, sum) in self.0[SUM][m].iter_mut().enumerate() {
                 let old = flushed(f32::from_bits(*sum));
                 *sum = flushed(old + flushed(first[n] + second[n])).to_bits();
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_bytes<const SUM: usize, const A: usize, const B: usize>(&mut self) {
+        for m in 0..ROWS {
+            for n in 0..ROWS {
+                for k in 0..ROWS {
+                    let (a, b) = (self.0[A][m][k].to_le_bytes(), self.0[B][k][n].to_le_bytes());
+                    let products = a.iter().zip(b).map(|(&a, b)| i32::from(a) * i32::from(b as i8));
+                    let sum = &mut self.0[SUM][m][n];
+                    *sum = products.fold(*sum as i32, i32::wrapping_add) as u32;
+                }
             }
         }
     }
@@ -79,6 +98,7 @@ fn flushed(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::unit::WORDS;
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The unit has eight registers of 1 KB, each a matrix of 16 rows. One of its instructions multiplies 16 x 32 numbers with
 //! 32 x 16, both `bf16`, and adds the products to 16 x 16 sums in `f32`: 8192 multiplications, where a register of
-//! AVX-512 does 16 in `f32`. [`unit`] wraps the instructions, [`split`] brings operands into tiles, [`blocks`] cuts a
+//! AVX-512 does 16 in `f32`. (Another multiplies bytes: see [`int8`](crate::kernels::int8).) [`unit`] wraps the instructions, [`split`] brings operands into tiles, [`blocks`] cuts a
 //! product so that they stay in caches.
 //!
 //! # `f32` from `bf16`
@@ -43,7 +43,7 @@
 //!
 //! # How this is tested
 //!
-//! All of it but the six instructions runs in tests on any machine, over an emulation of the unit in plain code that follows
+//! All of it but the instructions runs in tests on any machine, over an emulation of the unit in plain code that follows
 //! the manual's definition. The instructions themselves have not: no test of this repository has run on a machine that has
 //! them. In their place, [`is_there`] multiplies small matrices with them before
 //! anything else does, and compares every bit: if one is wrong, the level is [`Avx512`](crate::Level::Avx512).
@@ -52,11 +52,11 @@ mod blocks;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod detect;
 #[cfg(test)]
-mod emulator;
+pub(crate) mod emulator;
 mod split;
 #[cfg(test)]
 mod tests;
-mod unit;
+pub(crate) mod unit;
 
 use std::ops::RangeInclusive;
 

@@ -1,11 +1,11 @@
-//! The unit: eight registers for tiles, and six things to do with them.
+//! The unit: eight registers for tiles, and eight things to do with them.
 
 /// Rows of a register, and lanes of 32 bits in each.
-pub(super) const ROWS: usize = 16;
+pub(crate) const ROWS: usize = 16;
 /// Words of 32 bits of a register: 1 KB.
 pub(super) const WORDS: usize = ROWS * ROWS;
 
-/// Registers of 16 rows of 64 bytes. A row is 16 sums in `f32`, or 16 pairs of `bf16`.
+/// Registers of 16 rows of 64 bytes. A row is 16 sums in `f32` or `i32`, 16 pairs of `bf16`, or 16 groups of four bytes.
 pub(crate) trait Unit {
     /// Sets all eight registers to their full size.
     ///
@@ -25,12 +25,25 @@ pub(crate) trait Unit {
     /// The words may be read.
     unsafe fn load<const T: usize>(&mut self, from: *const u32);
 
+    /// Reads a register from rows of 64 bytes that are `pitch` bytes apart.
+    ///
+    /// # Safety
+    /// The rows may be read.
+    unsafe fn load_rows<const T: usize>(&mut self, from: *const u8, pitch: usize);
+
     /// `sum += a @ b` for 16 x 32 and 32 x 16 numbers: row `i` of `a` are the pairs of row `i`, row `k` of `b` is, for each
     /// column, the pair of rows `2 k` and `2 k + 1`.
     ///
     /// # Safety
     /// As [`Unit::configure`].
     unsafe fn dot<const SUM: usize, const A: usize, const B: usize>(&mut self);
+
+    /// `sum += a @ b` in `i32`, for 16 x 64 bytes without a sign and 64 x 16 with one: row `i` of `a` is row `i`, row `k` of
+    /// `b` is, for each column, the group of rows `4 k` to `4 k + 3`.
+    ///
+    /// # Safety
+    /// As [`Unit::configure`].
+    unsafe fn dot_bytes<const SUM: usize, const A: usize, const B: usize>(&mut self);
 
     /// Writes a register to rows that are `pitch` apart.
     ///
@@ -119,12 +132,18 @@ mod instructions {
         #[inline(always)]
         unsafe fn load<const T: usize>(&mut self, from: *const u32) {
             // SAFETY: promised by the caller.
+            unsafe { self.load_rows::<T>(from.cast(), ROWS * size_of::<u32>()) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_rows<const T: usize>(&mut self, from: *const u8, pitch: usize) {
+            // SAFETY: promised by the caller.
             unsafe {
                 tile!(
                     "tileloadd tmm{t}, [{from} + {pitch}*1]",
                     t = const T,
                     from = in(reg) from,
-                    pitch = in(reg) 64usize
+                    pitch = in(reg) pitch
                 )
             }
         }
@@ -133,6 +152,12 @@ mod instructions {
         unsafe fn dot<const SUM: usize, const A: usize, const B: usize>(&mut self) {
             // SAFETY: promised by the caller.
             unsafe { tile!("tdpbf16ps tmm{sum}, tmm{a}, tmm{b}", sum = const SUM, a = const A, b = const B) }
+        }
+
+        #[inline(always)]
+        unsafe fn dot_bytes<const SUM: usize, const A: usize, const B: usize>(&mut self) {
+            // SAFETY: promised by the caller.
+            unsafe { tile!("tdpbusd tmm{sum}, tmm{a}, tmm{b}", sum = const SUM, a = const A, b = const B) }
         }
 
         #[inline(always)]

@@ -1,7 +1,7 @@
 //! The check that comes before the unit is used.
 
 use super::*;
-use crate::kernels::matmul::amx::detect::multiplies;
+use crate::kernels::matmul::amx::detect::{multiplies, multiplies_bytes};
 use crate::kernels::matmul::amx::unit::{ROWS, Unit};
 
 /// A unit that is wrong in one way.
@@ -27,6 +27,10 @@ impl<const HOW: usize> Unit for Wrong<HOW> {
         // SAFETY: as above.
         unsafe { self.0.load::<T>(from) }
     }
+    unsafe fn load_rows<const T: usize>(&mut self, from: *const u8, pitch: usize) {
+        // SAFETY: as above; rows that lie closer lie in the same memory.
+        unsafe { self.0.load_rows::<T>(from, if HOW == OTHER_PITCH { 4 * ROWS } else { pitch }) }
+    }
     unsafe fn dot<const SUM: usize, const A: usize, const B: usize>(&mut self) {
         // SAFETY: as above.
         unsafe {
@@ -34,6 +38,16 @@ impl<const HOW: usize> Unit for Wrong<HOW> {
                 SKIPS_A_SUM if SUM == 3 => {}
                 SWAPS => self.0.dot::<SUM, B, A>(),
                 _ => self.0.dot::<SUM, A, B>(),
+            }
+        }
+    }
+    unsafe fn dot_bytes<const SUM: usize, const A: usize, const B: usize>(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            match HOW {
+                SKIPS_A_SUM if SUM == 3 => {}
+                SWAPS => self.0.dot_bytes::<SUM, B, A>(),
+                _ => self.0.dot_bytes::<SUM, A, B>(),
             }
         }
     }
@@ -57,5 +71,11 @@ fn only_a_unit_that_multiplies_is_used() {
         assert!(!multiplies::<Wrong<SKIPS_A_SUM>>(level));
         assert!(!multiplies::<Wrong<SWAPS>>(level));
         assert!(!multiplies::<Wrong<OTHER_PITCH>>(level));
+
+        assert!(multiplies_bytes::<Emulator>());
+        assert!(!multiplies_bytes::<Wrong<READS_OLD>>());
+        assert!(!multiplies_bytes::<Wrong<SKIPS_A_SUM>>());
+        assert!(!multiplies_bytes::<Wrong<SWAPS>>());
+        assert!(!multiplies_bytes::<Wrong<OTHER_PITCH>>());
     }
 }
