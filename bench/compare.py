@@ -65,6 +65,7 @@ def main():
     p.add_argument("--seconds", type=float, default=2.0, help="per case, peer and round")
     p.add_argument("--memory", action="store_true", help="the most resident memory of a process of each case instead")
     p.add_argument("--first-step", action="store_true", help="the time from the start of a process to its first step instead")
+    p.add_argument("--compile", action="store_true", help="PyTorch's models through torch.compile")
     p.add_argument("--svg", help="a file for a picture of the ratios")
     a = p.parse_args()
     names = a.cases or subprocess.run([a.bench, "--list"], capture_output=True, text=True, check=True).stdout.split()
@@ -72,6 +73,7 @@ def main():
         return once(a, names, "--memory", "peak_mib", "MiB")
     if a.first_step:
         return once(a, names, "--first-step", "first_step_ms", "ms")
+    compiled = ["--compile"] if a.compile else []
     times = {name: {"gradus": [], "pytorch": []} for name in names}
     percents = {}
     missing = {}
@@ -80,7 +82,7 @@ def main():
         for name in names:
             for peer, command in (
                 ("gradus", [a.bench, "--seconds", str(a.seconds), name]),
-                ("pytorch", [a.torch, os.path.join(HERE, "pytorch.py"), "--seconds", str(a.seconds), name]),
+                ("pytorch", [a.torch, os.path.join(HERE, "pytorch.py"), *compiled, "--seconds", str(a.seconds), name]),
             ):
                 if (peer, name) in missing:
                     continue

@@ -90,11 +90,14 @@ impl Shape {
     }
 
     /// The strides of a contiguous (row-major) tensor of this shape, in elements.
+    #[inline]
     pub fn contiguous_strides(&self) -> [isize; MAX_RANK] {
         let mut strides = [0; MAX_RANK];
         let mut step = 1isize;
-        for axis in (0..self.rank()).rev() {
-            strides[axis] = step;
+        // Axes beyond the rank too (their sizes are 0): with a number of them that the compiler knows, nothing is written
+        // before it is complete, and copies do not wait for parts.
+        for axis in (0..MAX_RANK).rev() {
+            strides[axis] = if axis < self.rank { step } else { 0 };
             step = step.saturating_mul(isize::try_from(self.dims[axis].max(1)).unwrap_or(isize::MAX));
         }
         strides
