@@ -13,7 +13,7 @@ use super::gemm::Mat;
 use super::micro::DEPTH;
 use super::multiplied::Multiplied;
 use crate::kernels::dense::Parts;
-use crate::{Cpu, CpuBuffer, Precision};
+use crate::{Cpu, CpuBuffer, Level, Precision};
 
 /// How a right operand lies packed: blocks of its depth, in those panels of some columns, in those rows.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,9 @@ impl Packed {
         run: impl FnOnce(usize, usize, &(dyn Fn(Range<usize>) + Sync)),
     ) -> Result<Option<Self>> {
         let (depth, cols) = (b.rows, b.cols);
-        let Some(packing) = T::packing(cpu.level(), precision, [rows, cols, depth]) else { return Ok(None) };
+        // (As products find it.)
+        let level = Level::detect();
+        let Some(packing) = T::packing(level, precision, [rows, cols, depth]) else { return Ok(None) };
         let panels = cols.div_ceil(packing.width);
         let row = packing.width * packing.size;
         let mut memory = cpu.alloc_len(DType::U8, depth.div_ceil(packing.steps) * panels * row)?;
@@ -137,7 +139,7 @@ impl Packed {
                     // SAFETY: blocks of panels are disjoint; the level is the machine's, and the matrix has these elements.
                     unsafe {
                         let to = parts.part(start..start + len.div_ceil(packing.steps) * row).as_mut_ptr();
-                        T::pack(cpu.level(), packing, from, strides, [len, used], to);
+                        T::pack(level, packing, from, strides, [len, used], to);
                     }
                 }
             }
