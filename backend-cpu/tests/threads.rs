@@ -50,6 +50,7 @@ fn results(device: &Device) -> Result<Vec<(&'static str, Vec<f64>, f64)>> {
         ("gelu gradient", Op::UnaryGrad(UnaryOp::Gelu), vec![&wide, &transposed], 2e-6),
         ("copy of a transpose", Op::Copy, vec![&transposed], 0.0),
         ("cast of a transpose", Op::Cast(DType::I32), vec![&transposed], 0.0),
+        ("linear", Op::Linear, vec![&wide, &transposed], 1e-5),
         ("select", Op::Select, vec![condition, &wide, &transposed], 0.0),
         ("sum of all", reduce(ReduceKind::Sum, axes(&[0, 1])), vec![&wide], 2e-6),
         ("sum of rows", reduce(ReduceKind::Sum, axes(&[1])), vec![&wide], 2e-6),

@@ -73,6 +73,8 @@ pub(crate) trait Stored: Element + bytemuck::Pod {
     /// Whether that is the type itself.
     const SAME: bool;
 
+    /// As what is computed with.
+    fn wide(self) -> Self::Computed;
     /// Elements as what is computed with, if they are that.
     fn computed(slice: &[Self]) -> Option<&[Self::Computed]>;
     /// The same for a slice that tasks write.
@@ -89,6 +91,10 @@ macro_rules! stored {
             type Computed = $t;
             const SAME: bool = true;
 
+            #[inline(always)]
+            fn wide(self) -> Self {
+                self
+            }
             fn computed(slice: &[Self]) -> Option<&[Self]> {
                 Some(slice)
             }
@@ -108,6 +114,10 @@ macro_rules! stored {
             type Computed = f32;
             const SAME: bool = false;
 
+            #[inline(always)]
+            fn wide(self) -> f32 {
+                self.to_single()
+            }
             fn computed(_: &[Self]) -> Option<&[f32]> {
                 None
             }

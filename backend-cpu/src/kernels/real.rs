@@ -11,7 +11,7 @@ pub(crate) trait Real:
     crate::math::real::Real
     + std::ops::AddAssign
     + std::ops::MulAssign
-    + super::matmul::micro::Multiplied
+    + super::matmul::multiplied::Multiplied
     + super::matmul::registers::Registers
 {
     const NEG_INFINITY: Self;
@@ -177,7 +177,7 @@ pub(crate) fn padded<T: Real>(rest: &[T]) -> [T; LANES] {
 /// Joins the partial results: halves, again and again. (Each half is an array of its own size, so that it stays in a
 /// register.)
 #[inline(always)]
-fn fold<T: Real>(acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+pub(crate) fn fold<T: Real>(acc: [T; LANES], join: impl Fn(T, T) -> T) -> T {
     #[inline(always)]
     fn halve<T: Real, const N: usize, const HALF: usize>(x: [T; N], join: impl Fn(T, T) -> T) -> [T; HALF] {
         std::array::from_fn(|i| join(x[i], x[i + HALF]))

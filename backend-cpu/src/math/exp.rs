@@ -28,6 +28,12 @@ fn power_of_two(n: i32) -> f32 {
 fn reduce(x: f32) -> (i32, f32) {
     let x = if x > 120.0 { 120.0 } else { x };
     let x = if x < -150.0 { -150.0 } else { x };
+    parts(x)
+}
+
+/// [`reduce`] for an x that needs no limits.
+#[inline(always)]
+fn parts(x: f32) -> (i32, f32) {
     let shifted = x.mul_add(LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
@@ -53,6 +59,26 @@ pub(crate) fn exp_shifted(x: f32, shift: i32) -> f32 {
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     exp_shifted(x, 0)
+}
+
+/// What undoes [`exp_lifted`]: `2^-64`.
+pub(crate) const UNLIFT: f32 = f32::from_bits((127 - 64) << 23);
+
+/// `2^64 e^x` for `-130 <= x <= 40`, which is an ordinary number. 1 ULP.
+#[inline(always)]
+pub(crate) fn exp_lifted(x: f32) -> f32 {
+    let (n, r) = parts(x);
+    (poly(r, EXP).mul_add(r * r, r) + 1.0) * power_of_two(n.wrapping_add(64))
+}
+
+/// `e^x` for `x <= 0`, or 0 instead of a denormal number. 1 ULP.
+#[inline(always)]
+pub(crate) fn exp_falling(x: f32) -> f32 {
+    /// The logarithm of the smallest normal number, from above.
+    const LEAST: f32 = -87.336_54;
+    let (n, r) = parts(if x < LEAST { LEAST } else { x });
+    let value = (poly(r, EXP).mul_add(r * r, r) + 1.0) * power_of_two(n);
+    if x < LEAST { 0.0 } else { value }
 }
 
 /// `2^x`. 1 ULP.

@@ -38,6 +38,8 @@ pub(crate) trait Real:
     fn trunc(self) -> Self;
     fn sqrt(self) -> Self;
     fn exp(self) -> Self;
+    /// `e^x` for `x <= 0`, which may be 0 where it is denormal.
+    fn exp_falling(self) -> Self;
     fn exp2(self) -> Self;
     fn expm1(self) -> Self;
     fn ln(self) -> Self;
@@ -125,6 +127,7 @@ impl Real for f32 {
         trunc => f32::trunc;
         sqrt => f32::sqrt;
         exp => exp::exp;
+        exp_falling => exp::exp_falling;
         exp2 => exp::exp2;
         expm1 => exp::expm1;
         ln => log::log;
@@ -173,6 +176,7 @@ impl Real for f64 {
         trunc => f64::trunc;
         sqrt => f64::sqrt;
         exp => f64::exp;
+        exp_falling => f64::exp;
         exp2 => f64::exp2;
         expm1 => f64::exp_m1;
         ln => f64::ln;

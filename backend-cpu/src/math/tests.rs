@@ -40,6 +40,14 @@ fn accuracy(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, bound: f64) {
 #[test]
 fn exponentials_are_within_their_stated_error() {
     accuracy(exp::exp, f64::exp, 1.0);
+    let least = f32::MIN_POSITIVE as f64;
+    let falling = |x: f64| match x.exp() {
+        y if x > 0.0 || y < least => f64::from(x > 0.0),
+        y => y,
+    };
+    accuracy(|x| exp::exp_falling(if x > 0.0 { 0.0 } else { x }), falling, 1.0);
+    let lifted = |x: f64| if (-130.0..=40.0).contains(&x) { x.exp() * 2f64.powi(64) } else { f64::NAN };
+    accuracy(|x| if (-130.0..=40.0).contains(&x) { exp::exp_lifted(x) } else { f32::NAN }, lifted, 1.0);
     accuracy(exp::exp2, f64::exp2, 1.0);
     accuracy(exp::expm1, f64::exp_m1, 2.0);
     accuracy(exp::sigmoid, |x| UnaryOp::Sigmoid.eval(x), 3.0);

@@ -51,6 +51,25 @@ fn attention_and_its_gradient_are_right() {
 }
 
 #[test]
+fn attention_over_several_blocks_is_right_in_every_precision() {
+    let devices = Devices::new();
+    for dtype in DType::FLOATS {
+        // More tasks than are needed, so that each has several blocks of queries; several blocks of keys.
+        for (lead, [t, s, d, e]) in [(90, [70, 66, 4, 3]), (2, [70, 301, 18, 20])] {
+            for lie in [Lie::Contiguous, Lie::Transposed] {
+                let q = Operand::random(&[lead, t, d], dtype, lie, 1);
+                let k = Operand::random(&[lead, s, d], dtype, lie, 2);
+                let v = Operand::random(&[lead, s, e], dtype, lie, 3);
+                for causal in [false, true] {
+                    let op = Op::Attention(Attention { scale: 0.4, causal });
+                    check_within(&devices, &op, &[q.clone(), k.clone(), v.clone()], tolerance(dtype));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_query_that_sees_no_key_gives_zeros() {
     let devices = Devices::new();
     let q = Operand::random(&[2, 3], DType::F32, Lie::Contiguous, 1);

@@ -67,6 +67,20 @@ fn products_whose_left_operand_is_packed_and_whose_last_columns_are_few_are_righ
 }
 
 #[test]
+fn products_whose_right_operand_is_packed_for_all_tiles_are_right() {
+    let devices = Devices::new();
+    for dtype in DType::FLOATS {
+        // Several tiles both ways, blocks of the depth of which the last is odd, and a last panel that is filled in part.
+        for (m, n, k, lie) in [(300, 600, 1101, Lie::Contiguous), (270, 130, 601, Lie::Transposed)] {
+            let x = Operand::random(&[m, k], dtype, lie, 1);
+            let w = Operand::random(&[n, k], dtype, lie, 2);
+            let b = Operand::random(&[n], dtype, Lie::Contiguous, 3);
+            check(&devices, &Op::Linear, &[x, w, b], dtype);
+        }
+    }
+}
+
+#[test]
 fn what_is_not_finite_passes_through_products() {
     let devices = Devices::new();
     let odd = |u: f64| match (u * 40.0) as u64 {

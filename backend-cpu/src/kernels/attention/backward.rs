@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use gradus_tensor_core::{Result, View};
 
-use super::{KEYS, QUERIES, Scores, rows};
-use crate::kernels::dense::{Dense, Parts, Real, Scratch, tasks};
+use super::head::{Head, Pass};
+use super::{KEYS, QUERIES, Scores, blocks, rows};
+use crate::kernels::dense::{Dense, Parts, Real, Scratch, Stored, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
 use crate::kernels::real::sum2;
 use crate::level::Kernel;
@@ -29,7 +30,7 @@ impl<'a, T: Real> Given<'a, T> {
     }
 }
 
-pub(super) fn backward<T: Real>(
+pub(super) fn backward<T: Real + Stored<Computed = T>>(
     cpu: &Cpu,
     scores: &Scores<'_, T>,
     given: &Given<'_, T>,
@@ -37,8 +38,8 @@ pub(super) fn backward<T: Real>(
 ) -> Result<()> {
     let (d, e) = (scores.width, scores.value_width);
     let (gqs, gks, gvs) = (Parts::new(gq), Parts::new(gk), Parts::new(gv));
-    let blocks = scores.queries.div_ceil(QUERIES);
-    tasks(cpu, scores.batches, scores.cost() * blocks * 3, |batch| {
+    let cost = scores.cost() * scores.queries.div_ceil(QUERIES) * 3;
+    tasks(cpu, scores.batches, cost, |batch| {
         let queries = batch * scores.queries..(batch + 1) * scores.queries;
         let keys = batch * scores.keys..(batch + 1) * scores.keys;
         let scaled = |range: &Range<usize>, width: usize| range.start * width..range.end * width;
@@ -53,40 +54,41 @@ pub(super) fn backward<T: Real>(
         gv.fill(T::ZERO);
         let mut scratch = Scratch::new(cpu, 2 * QUERIES * KEYS)?;
         let (weights, slopes) = scratch.slice().split_at_mut(QUERIES * KEYS);
-        for block in scores.query_blocks() {
-            let (g_rows, y_rows) = (&g[scaled(&block, e)], &y[scaled(&block, e)]);
-            let mut delta = [T::ZERO; QUERIES];
-            cpu.level().run(Delta { g: g_rows, y: y_rows, width: e, delta: &mut delta });
-            let g_block = rows(g, &block, e);
-            for keys in scores.key_blocks(&block) {
-                let shape = [block.len(), keys.len()];
-                let weights = &mut weights[..shape[0] * shape[1]];
-                let slopes = &mut slopes[..shape[0] * shape[1]];
-                scores.block(batch, &block, &keys, weights);
-                let values = scores.v.matrix(batch).rows(keys.clone());
-                let mut to = MatMut::new(slopes, shape[0], shape[1]);
-                product(scores.precision, &mut to, Old::Ignore, T::ONE, g_block, values.t());
-                cpu.level().run(Slopes {
-                    weights: &mut *weights,
-                    slopes: &mut *slopes,
-                    keys: shape[1],
-                    lse: &lse[block.clone()],
-                    delta: &delta,
-                    scale: T::of(scores.op.scale),
-                });
-                let weights = Mat::new(weights, shape[0], shape[1]);
-                let slopes = Mat::new(slopes, shape[0], shape[1]);
-                let q = scores.q.matrix(batch).rows(block.clone());
-                let k = scores.k.matrix(batch).rows(keys.clone());
-                let mut to = MatMut::new(&mut gv[scaled(&keys, e)], shape[1], e);
-                product(scores.precision, &mut to, Old::Keep, T::ONE, weights.t(), g_block);
-                let mut to = MatMut::new(&mut gq[scaled(&block, d)], shape[0], d);
-                product(scores.precision, &mut to, Old::Keep, T::ONE, slopes, k);
-                let mut to = MatMut::new(&mut gk[scaled(&keys, d)], shape[1], d);
-                product(scores.precision, &mut to, Old::Keep, T::ONE, slopes.t(), q);
+        Head::with(cpu, scores, (batch, 0..scores.queries), Pass::Backward, |head| {
+            for block in blocks(0..scores.queries, QUERIES) {
+                let (g_rows, y_rows) = (&g[scaled(&block, e)], &y[scaled(&block, e)]);
+                let mut delta = [T::ZERO; QUERIES];
+                cpu.level().run(Delta { g: g_rows, y: y_rows, width: e, delta: &mut delta });
+                let g_block = rows(g, &block, e);
+                for keys in scores.key_blocks(&block) {
+                    let shape = [block.len(), keys.len()];
+                    let weights = &mut weights[..shape[0] * shape[1]];
+                    let slopes = &mut slopes[..shape[0] * shape[1]];
+                    scores.block(head, &block, &keys, weights);
+                    let mut to = MatMut::new(slopes, shape[0], shape[1]);
+                    let values = head.turned_values(&keys);
+                    product(scores.precision, &mut to, Old::Ignore, T::ONE, g_block, values);
+                    cpu.level().run(Slopes {
+                        weights: &mut *weights,
+                        slopes: &mut *slopes,
+                        keys: shape[1],
+                        lse: &lse[block.clone()],
+                        delta: &delta,
+                        scale: T::of(scores.op.scale),
+                    });
+                    let weights = Mat::new(weights, shape[0], shape[1]);
+                    let slopes = Mat::new(slopes, shape[0], shape[1]);
+                    let q = head.queries(&block);
+                    let mut to = MatMut::new(&mut gv[scaled(&keys, e)], shape[1], e);
+                    product(scores.precision, &mut to, Old::Keep, T::ONE, weights.t(), g_block);
+                    let mut to = MatMut::new(&mut gq[scaled(&block, d)], shape[0], d);
+                    product(scores.precision, &mut to, Old::Keep, T::ONE, slopes, head.keys(&keys));
+                    let mut to = MatMut::new(&mut gk[scaled(&keys, d)], shape[1], d);
+                    product(scores.precision, &mut to, Old::Keep, T::ONE, slopes.t(), q);
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     })
 }
 

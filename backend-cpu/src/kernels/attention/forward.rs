@@ -1,56 +1,78 @@
-//! Attention forward: a task owns a block of queries.
+//! Attention forward: a task owns some blocks of queries.
+
+use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::{KEYS, QUERIES, Scores};
+use super::head::{Head, Pass};
+use super::{KEYS, QUERIES, Scores, blocks};
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Scratch, tasks};
+use crate::kernels::dense::{Parts, Real, Scratch, Stored, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
-use crate::kernels::real::{max, sum};
+use crate::kernels::real::{LANES, fold, max, padded};
 use crate::level::Kernel;
+use crate::math::real::Real as _;
 
-pub(super) fn forward<T: Real>(cpu: &Cpu, scores: &Scores<'_, T>, y: &mut [T], lse: &mut [T]) -> Result<()> {
+/// Tasks that are enough to keep threads busy; with more, queries of one batch entry share a task.
+const ENOUGH: usize = 64;
+
+pub(super) fn forward<S: Stored>(
+    cpu: &Cpu,
+    scores: &Scores<'_, S>,
+    y: &mut [S],
+    lse: &mut [S::Computed],
+) -> Result<()> {
     let (queries, width) = (scores.queries, scores.value_width);
-    let blocks: Vec<_> = scores.query_blocks().collect();
+    let together =
+        (scores.batches * queries.div_ceil(QUERIES) / ENOUGH).clamp(1, queries.div_ceil(QUERIES).max(1));
+    let groups: Vec<_> = blocks(0..queries, together * QUERIES).collect();
     let (ys, lses) = (Parts::new(y), Parts::new(lse));
-    tasks(cpu, scores.batches * blocks.len(), scores.cost(), |i| {
-        let (batch, block) = (i / blocks.len(), &blocks[i % blocks.len()]);
-        let first = batch * queries;
-        // SAFETY: blocks of queries are disjoint.
-        let (y, lse) = unsafe {
-            (
-                ys.part((first + block.start) * width..(first + block.end) * width),
-                lses.part(first + block.start..first + block.end),
-            )
-        };
-        let mut scratch = Scratch::new(cpu, QUERIES * KEYS)?;
-        let (mut top, mut total) = ([T::NEG_INFINITY; QUERIES], [T::ZERO; QUERIES]);
-        y.fill(T::ZERO);
-        for keys in scores.key_blocks(block) {
-            let weights = &mut scratch.slice()[..block.len() * keys.len()];
-            scores.block(batch, block, &keys, weights);
-            cpu.level().run(Online {
-                weights: &mut *weights,
-                keys: keys.len(),
-                y: &mut *y,
-                width,
-                top: &mut top,
-                total: &mut total,
-            });
-            let weights = Mat::new(weights, block.len(), keys.len());
-            let values = scores.v.matrix(batch).rows(keys);
-            product(
-                scores.precision,
-                &mut MatMut::new(y, block.len(), width),
-                Old::Keep,
-                T::ONE,
-                weights,
-                values,
-            );
-        }
-        cpu.level().run(Finish { y, width, top: &top, total: &total, lse });
-        Ok(())
+    tasks(cpu, scores.batches * groups.len(), scores.cost() * together, |i| {
+        let (batch, group) = (i / groups.len(), &groups[i % groups.len()]);
+        Head::with(cpu, scores, (batch, group.clone()), Pass::Forward, |head| {
+            let mut scratch = Scratch::new(cpu, QUERIES * (KEYS + width))?;
+            let (weights, sums) = scratch.slice().split_at_mut(QUERIES * KEYS);
+            for block in blocks(group.clone(), QUERIES) {
+                let (first, last) = (batch * queries + block.start, batch * queries + block.end);
+                // SAFETY: blocks of queries are disjoint.
+                let (y, lse) = unsafe { (ys.part(first * width..last * width), lses.part(first..last)) };
+                let sums = &mut sums[..block.len() * width];
+                attend(cpu, scores, head, &block, [&mut *weights, &mut *sums], lse);
+                S::narrow(cpu.level(), sums, y);
+            }
+            Ok(())
+        })
     })
+}
+
+/// Writes the output of a block of queries, and the logarithms of its denominators.
+fn attend<S: Stored>(
+    cpu: &Cpu,
+    scores: &Scores<'_, S>,
+    head: &Head<'_, S::Computed>,
+    block: &Range<usize>,
+    [weights, y]: [&mut [S::Computed]; 2],
+    lse: &mut [S::Computed],
+) {
+    let width = scores.value_width;
+    let (mut top, mut total) = ([S::Computed::NEG_INFINITY; QUERIES], [S::Computed::ZERO; QUERIES]);
+    y.fill(S::Computed::ZERO);
+    for keys in scores.key_blocks(block) {
+        let weights = &mut weights[..block.len() * keys.len()];
+        scores.block(head, block, &keys, weights);
+        cpu.level().run(Online {
+            weights: &mut *weights,
+            keys: keys.len(),
+            y: &mut *y,
+            width,
+            top: &mut top,
+            total: &mut total,
+        });
+        let weights = Mat::new(weights, block.len(), keys.len());
+        let mut sums = MatMut::new(&mut *y, block.len(), width);
+        product(scores.precision, &mut sums, Old::Keep, S::Computed::ONE, weights, head.values(&keys));
+    }
+    cpu.level().run(Finish { y, width, top: &top, total: &total, lse });
 }
 
 /// Turns a block of scores into weights relative to each row's largest score so far.
@@ -82,12 +104,31 @@ impl<T: Real> Kernel for Online<'_, T> {
                     *y *= scale;
                 }
             }
-            for weight in row.iter_mut() {
-                *weight = (*weight - shift).exp();
-            }
-            self.total[i] += sum(row);
+            self.total[i] += exponentials(row, shift);
         }
     }
+}
+
+/// Exponentials of scores that are at most `shift`, relative to it; their sum.
+#[inline(always)]
+fn exponentials<T: Real>(scores: &mut [T], shift: T) -> T {
+    let mut sums = [T::ZERO; LANES];
+    let (blocks, rest) = scores.as_chunks_mut::<LANES>();
+    let mut block_of = |block: &mut [T; LANES], used: usize| {
+        for (l, x) in block.iter_mut().enumerate() {
+            *x = (*x - shift).exp_falling();
+            sums[l] += if l < used { *x } else { T::ZERO };
+        }
+    };
+    for block in blocks {
+        block_of(block, LANES);
+    }
+    if !rest.is_empty() {
+        let mut block = padded(rest);
+        block_of(&mut block, rest.len());
+        rest.copy_from_slice(&block[..rest.len()]);
+    }
+    fold(sums, |a, b| a + b)
 }
 
 /// Divides by the denominators; a row without any key is zero.

@@ -3,20 +3,24 @@
 //! Scores are computed for a block of queries and a block of keys at a time. Going forward, each query keeps
 //! the largest score so far, the sum of exponentials relative to it and the weighted sum of values, and rescales
 //! the latter two when a larger score comes. The gradient computes the blocks again from the saved logarithm of
-//! the denominator. Blocks of keys that causality hides are skipped.
+//! the denominator. Blocks of keys that causality hides are skipped. A task has some blocks of queries of one batch entry
+//! (a head of a sample) and brings keys and values in shape for all of them ([`head`]).
 
 mod backward;
 mod forward;
+mod head;
 
 use std::ops::Range;
 
 use gradus_tensor_core::op::Attention;
 use gradus_tensor_core::{Meta, Result, View};
 
-use super::dense::{Output, Real, finished, with_real};
+use self::head::Head;
+use super::dense::{Output, Real, Stored, finished, with_real, with_stored};
 use super::matmul::gemm::{Mat, MatMut, Old, product};
 use super::matmul::operand::Operand;
 use crate::execute::Done;
+use crate::math::real::Real as _;
 use crate::{Cpu, CpuBuffer, Precision};
 
 /// Queries of a block.
@@ -25,12 +29,12 @@ const QUERIES: usize = 32;
 const KEYS: usize = 128;
 
 /// The operands that both passes read.
-struct Scores<'a, T> {
+struct Scores<'a, S: Stored> {
     op: Attention,
-    q: Operand<'a, T>,
-    k: Operand<'a, T>,
-    v: Operand<'a, T>,
-    mask: Option<Operand<'a, T>>,
+    q: Operand<'a, S>,
+    k: Operand<'a, S>,
+    v: Operand<'a, S>,
+    mask: Option<Operand<'a, S::Computed>>,
     batches: usize,
     queries: usize,
     keys: usize,
@@ -39,7 +43,7 @@ struct Scores<'a, T> {
     precision: Precision,
 }
 
-impl<'a, T: Real> Scores<'a, T> {
+impl<'a, S: Stored> Scores<'a, S> {
     fn new(
         cpu: &Cpu,
         op: &Attention,
@@ -63,25 +67,37 @@ impl<'a, T: Real> Scores<'a, T> {
         })
     }
 
-    /// The blocks of queries.
-    fn query_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
-        blocks(self.queries, QUERIES)
+    /// The keys that some of the queries see.
+    fn seen(&self, queries: &Range<usize>) -> usize {
+        if self.op.causal { queries.end.min(self.keys) } else { self.keys }
     }
 
     /// The blocks of keys that some of the queries see.
-    fn key_blocks(&self, queries: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<T> {
-        blocks(if self.op.causal { queries.end.min(self.keys) } else { self.keys }, KEYS)
+    fn key_blocks(&self, queries: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<S> {
+        blocks(0..self.seen(queries), KEYS)
     }
 
     /// Writes scaled and masked scores; hidden keys get negative infinity.
-    fn block(&self, batch: usize, queries: &Range<usize>, keys: &Range<usize>, to: &mut [T]) {
+    fn block(
+        &self,
+        head: &Head<'_, S::Computed>,
+        queries: &Range<usize>,
+        keys: &Range<usize>,
+        to: &mut [S::Computed],
+    ) {
         let (rows, cols) = (queries.len(), keys.len());
-        let q = self.q.matrix(batch).rows(queries.clone());
-        let k = self.k.matrix(batch).rows(keys.clone());
         let mut scores = MatMut::new(to, rows, cols);
-        product(self.precision, &mut scores, Old::Ignore, T::of(self.op.scale), q, k.t());
+        let scale = S::Computed::of(self.op.scale);
+        product(
+            self.precision,
+            &mut scores,
+            Old::Ignore,
+            scale,
+            head.queries(queries),
+            head.turned_keys(keys),
+        );
         if let Some(mask) = &self.mask {
-            let start = mask.start(batch);
+            let start = mask.start(head.batch);
             for (i, row) in queries.clone().zip(to.chunks_exact_mut(cols)) {
                 for (j, score) in keys.clone().zip(row) {
                     *score += mask.get(start, i, j);
@@ -91,7 +107,7 @@ impl<'a, T: Real> Scores<'a, T> {
         if self.op.causal && keys.end > queries.start + 1 {
             for (i, row) in queries.clone().zip(to.chunks_exact_mut(cols)) {
                 let seen = (i + 1).saturating_sub(keys.start).min(cols);
-                row[seen..].fill(T::NEG_INFINITY);
+                row[seen..].fill(S::Computed::NEG_INFINITY);
             }
         }
     }
@@ -102,15 +118,16 @@ impl<'a, T: Real> Scores<'a, T> {
     }
 }
 
-fn blocks(n: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(block).map(move |start| start..(start + block).min(n))
+fn blocks(all: Range<usize>, block: usize) -> impl Iterator<Item = Range<usize>> {
+    all.clone().step_by(block).map(move |start| start..(start + block).min(all.end))
 }
 
 /// `Op::Attention`; operands `q`, `k`, `v` and optionally the mask.
 pub(crate) fn attention(cpu: &Cpu, op: &Attention, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Done {
-    with_real!(out[0].dtype, T => {
-        let scores = Scores::<T>::new(cpu, op, &inputs[..3], inputs.get(3))?;
-        let (mut y, mut lse) = (Output::<T>::new(cpu, &out[0])?, Output::<T>::new(cpu, &out[1])?);
+    with_stored!(out[0].dtype, S => {
+        let scores = Scores::<S>::new(cpu, op, &inputs[..3], inputs.get(3))?;
+        let mut y = Output::<S>::new(cpu, &out[0])?;
+        let mut lse = Output::<<S as Stored>::Computed>::new(cpu, &out[1])?;
         forward::forward(cpu, &scores, y.slice(), lse.slice())?;
         finished([y.finish(cpu)?, lse.finish(cpu)?])
     })

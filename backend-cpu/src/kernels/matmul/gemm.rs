@@ -1,7 +1,7 @@
 //! The one door to matrix multiplication: views of matrices, and their product on the calling thread.
 //!
-//! Everything that multiplies matrices (matmul, linear, convolution, attention) comes through [`product`], so
-//! this is the place to pack operands in advance or to exchange the kernel ([`micro`](super::micro)). It runs here on
+//! Everything that multiplies matrices (matmul, linear, convolution, attention) comes through [`product`] or
+//! [`product_and_row`], so this is the place to exchange the kernel ([`micro`](super::micro)). It runs here on
 //! one thread at a time: callers cut products into tiles of sizes that depend on shapes alone, and so get the same bits
 //! from any number of threads.
 
@@ -10,7 +10,11 @@ use std::ops::Range;
 
 use gradus_tensor_core::Element;
 
-use super::micro::{Multiplied, Product};
+use super::micro::Product;
+use super::multiplied::{Given, Multiplied};
+use super::ready::{Packed, Ready};
+use crate::kernels::dense::Stored;
+use crate::level::Kernel;
 use crate::{Level, Precision};
 
 /// A matrix to read: elements `start + i * row_stride + j * col_stride` of a slice.
@@ -81,12 +85,56 @@ impl<'a, T> Mat<'a, T> {
         Self { start, rows: range.len(), ..self }
     }
 
+    /// The first element, and how far it is to the next row and column.
+    pub(super) fn raw(self) -> (*const T, [isize; 2]) {
+        (self.start, [self.row_stride, self.col_stride])
+    }
+
+    /// Copies all elements as what is computed with, row after row.
+    ///
+    /// # Panics
+    /// There is not as much room: a bug in the caller.
+    pub(crate) fn widen(self, level: Level, to: &mut [T::Computed])
+    where
+        T: Stored,
+    {
+        level.run(Widen { from: self, to });
+    }
+
     /// Some of the columns.
     ///
     /// # Panics
     /// The range is no range of columns.
     pub(crate) fn cols(self, range: Range<usize>) -> Self {
         self.t().rows(range).t()
+    }
+}
+
+struct Widen<'a, 'b, T: Stored> {
+    from: Mat<'a, T>,
+    to: &'b mut [T::Computed],
+}
+
+impl<T: Stored> Kernel for Widen<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Mat { start, rows, cols, row_stride, col_stride, .. } = self.from;
+        assert!(self.to.len() == rows * cols, "no room for the matrix");
+        for (i, to) in self.to.chunks_exact_mut(cols.max(1)).enumerate() {
+            let row = start.wrapping_offset(i as isize * row_stride);
+            if col_stride == 1 {
+                // SAFETY: a row of the matrix, whose elements follow each other.
+                let row = unsafe { std::slice::from_raw_parts(row, cols) };
+                to.iter_mut().zip(row).for_each(|(to, &x)| *to = x.wide());
+            } else {
+                for (j, to) in to.iter_mut().enumerate() {
+                    // SAFETY: an element of the matrix.
+                    *to = unsafe { *row.offset(j as isize * col_stride) }.wide();
+                }
+            }
+        }
     }
 }
 
@@ -156,25 +204,103 @@ pub(crate) enum Old {
     Keep,
 }
 
+/// A right operand, and its panels where it was packed before ([`Packed`]).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Right<'a, T> {
+    matrix: Mat<'a, T>,
+    ready: Option<Ready>,
+}
+
+impl<'a, T> From<Mat<'a, T>> for Right<'a, T> {
+    fn from(matrix: Mat<'a, T>) -> Self {
+        Right { matrix, ready: None }
+    }
+}
+
+impl<'a, T> Right<'a, T> {
+    /// A matrix, and what [`Packed`] made of this one.
+    ///
+    /// # Panics
+    /// The shapes differ: a bug in the caller.
+    pub(crate) fn new(matrix: Mat<'a, T>, packed: Option<&'a Packed>) -> Self {
+        assert!(packed.is_none_or(|p| p.shape() == [matrix.rows, matrix.cols]), "another matrix was packed");
+        Right { matrix, ready: packed.map(Packed::ready) }
+    }
+
+    /// Some of the columns; of packed ones, from the beginning of a panel on.
+    ///
+    /// # Panics
+    /// The range is none of columns, or begins within a panel.
+    pub(crate) fn cols(self, range: Range<usize>) -> Self {
+        let ready = self.ready.map(|ready| ready.cols(range.start));
+        Right { matrix: self.matrix.cols(range), ready }
+    }
+
+    /// The first rows. (An even number of them or all, where pairs are multiplied.)
+    ///
+    /// # Panics
+    /// There are fewer.
+    pub(crate) fn first_rows(self, n: usize) -> Self {
+        Right { matrix: self.matrix.rows(0..n), ready: self.ready }
+    }
+}
+
 /// `c = scale * a @ b`, or `c += scale * a @ b`, on the calling thread; operands of `f32` with that precision.
 ///
 /// # Panics
 /// The shapes do not fit: a bug in the caller.
-pub(crate) fn product<T: Element + Multiplied>(
+pub(crate) fn product<'b, T: Element + Multiplied>(
     precision: Precision,
     c: &mut MatMut<'_, T>,
     old: Old,
     scale: T,
     a: Mat<'_, T>,
-    b: Mat<'_, T>,
+    b: impl Into<Right<'b, T>>,
 ) {
+    run(precision, c, old, scale, a, b.into(), std::ptr::null());
+}
+
+/// `c = row + a @ b`, on the calling thread, with the same row for all.
+///
+/// # Panics
+/// The shapes do not fit: a bug in the caller.
+pub(crate) fn product_and_row<T: Element + Multiplied>(
+    precision: Precision,
+    c: &mut MatMut<'_, T>,
+    row: Option<&[T]>,
+    a: Mat<'_, T>,
+    b: Right<'_, T>,
+) {
+    assert!(row.is_none_or(|row| row.len() == c.cols), "a row that does not fit");
+    let row = row.map_or(std::ptr::null(), <[T]>::as_ptr);
+    run(precision, c, Old::Ignore, T::from_f64(1.0), a, b, row);
+}
+
+fn run<T: Element + Multiplied>(
+    precision: Precision,
+    c: &mut MatMut<'_, T>,
+    old: Old,
+    scale: T,
+    a: Mat<'_, T>,
+    Right { matrix: b, ready }: Right<'_, T>,
+    row: *const T,
+) {
+    let given = Given { row, ready };
     assert!(a.cols == b.rows && a.rows == c.rows && b.cols == c.cols, "matrices that do not fit");
     if c.rows == 0 || c.cols == 0 {
         return;
     }
     if a.cols == 0 {
-        if old == Old::Ignore {
-            (0..c.rows).for_each(|i| c.row(i).fill(T::default()));
+        let cols = c.cols;
+        for i in 0..c.rows {
+            match old {
+                // SAFETY: the row is as long as those of `c`.
+                _ if !given.row.is_null() => unsafe {
+                    c.row(i).copy_from_slice(std::slice::from_raw_parts(given.row, cols));
+                },
+                Old::Ignore => c.row(i).fill(T::default()),
+                Old::Keep => {}
+            }
         }
         return;
     }
@@ -190,6 +316,7 @@ pub(crate) fn product<T: Element + Multiplied>(
         b_strides: [b.row_stride, b.col_stride],
     };
     // SAFETY: the matrices lie in their slices, as checked when they were made; `c` is exclusively borrowed, so it
-    // overlaps neither `a` nor `b`; the level is what the machine was found to have.
-    unsafe { T::product(Level::detect(), precision, &product) }
+    // overlaps neither `a` nor `b`; what is given is as long, and what is packed was packed from `b`; the level is what
+    // the machine was found to have.
+    unsafe { T::product(Level::detect(), precision, &product, given) }
 }

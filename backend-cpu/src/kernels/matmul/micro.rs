@@ -10,23 +10,16 @@
 //! Every element is the sum in order of its depth, in blocks of [`DEPTH`], wherever it lies in a tile; multiply-adds are
 //! fused where there is an instruction for it. So with a scale of 1 results do not depend on how a caller cuts a product.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
-use std::cell::Cell;
 use std::mem::MaybeUninit;
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use super::amx::{self, Instructions};
-#[cfg(target_arch = "x86_64")]
-use super::bf16;
 use super::gemm::Old;
-use super::registers::{Lanes, PLAIN};
+use super::multiplied::Given;
+use super::pack::{LINE, Left, pack};
+use super::registers::Lanes;
 use crate::kernels::dense::Real;
-use crate::math::real::Real as _;
-use crate::{Level, Precision};
 
 /// Depth of a panel: 48 KB with AVX-512.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 /// Vectors across the widest micro-tile.
 const VECTORS: usize = 3;
 /// Bytes between two columns of `a` from which on it is packed: some lines further, where no prefetcher follows.
@@ -46,75 +39,20 @@ pub(crate) struct Product<T: Copy> {
     pub(super) b_strides: [isize; 2],
 }
 
-/// Elements that products are made of.
-pub(crate) trait Multiplied: Copy {
-    /// Multiplies on the calling thread.
-    ///
-    /// # Safety
-    /// The level is at most the machine's; all elements of the three matrices may be accessed, and nobody else
-    /// accesses those of `c`.
-    unsafe fn product(level: Level, precision: Precision, product: &Product<Self>);
-}
-
-impl Multiplied for f32 {
-    unsafe fn product(level: Level, precision: Precision, product: &Product<f32>) {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if level == Level::Amx && amx::pays(product.shape, amx::parts(precision)) {
-            // SAFETY: promised by the caller; machines of that level have the unit.
-            return unsafe { amx::floats::<Instructions>(level, precision, product) };
+impl<T: Copy> Product<T> {
+    /// The product that adds to what is there, after the row that is given was written there.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) fn after(&self, given: Given<T>) -> Self {
+        if given.row.is_null() {
+            return *self;
         }
-        #[cfg(target_arch = "x86_64")]
-        if precision == Precision::Medium && bf16::pays(level, product.shape) {
-            // SAFETY: promised by the caller; the machine has the instructions.
-            return unsafe { bf16::rounded(product) };
+        for i in 0..self.shape[0] {
+            // SAFETY: whoever made the product promised that its rows may be written; the row that is given is as long.
+            unsafe { std::ptr::copy_nonoverlapping(given.row, self.c.add(i * self.pitch), self.shape[1]) }
         }
-        let _ = precision;
-        // SAFETY: promised by the caller.
-        unsafe { in_registers_f32(level, product) }
+        Product { old: Old::Keep, ..*self }
     }
 }
-
-impl Multiplied for f64 {
-    unsafe fn product(level: Level, _: Precision, product: &Product<f64>) {
-        // SAFETY: promised by the caller.
-        unsafe { in_registers_f64(level, product) }
-    }
-}
-
-macro_rules! multiplied {
-    ($t:ty, $name:ident, $avx512:ident, $wide:ty, $avx2:ident, $narrow:ty) => {
-        /// # Safety
-        /// As [`Multiplied::product`].
-        pub(super) unsafe fn $name(level: Level, product: &Product<$t>) {
-            // SAFETY: promised by the caller.
-            unsafe {
-                match level {
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 | Level::Amx => $avx512(product),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => $avx2(product),
-                    _ => panels::<[$t; PLAIN], 4, 3>(product),
-                }
-            }
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx2,fma")]
-        unsafe fn $avx512(product: &Product<$t>) {
-            // SAFETY: promised by the caller.
-            unsafe { panels::<$wide, 8, 3>(product) }
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn $avx2(product: &Product<$t>) {
-            // SAFETY: promised by the caller.
-            unsafe { panels::<$narrow, 6, 2>(product) }
-        }
-    };
-}
-multiplied!(f32, in_registers_f32, avx512_f32, __m512, avx2_f32, __m256);
-multiplied!(f64, in_registers_f64, avx512_f64, __m512d, avx2_f64, __m256d);
 
 /// Bytes of a row of the widest micro-tile.
 const WIDEST: usize = VECTORS * 64;
@@ -128,9 +66,12 @@ struct Rows<const N: usize> {
 }
 
 /// # Safety
-/// As [`Multiplied::product`]; called from a function with the features of `V`.
+/// As [`Multiplied::product`](super::multiplied::Multiplied::product); called from a function with the features of `V`.
 #[inline(always)]
-unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(p: &Product<V::Element>) {
+pub(super) unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(
+    p: &Product<V::Element>,
+    given: Given<V::Element>,
+) {
     let [m, n, depth] = p.shape;
     let width = ACROSS * V::LANES;
     let mut panel = MaybeUninit::<Rows<DEPTH>>::uninit();
@@ -139,41 +80,53 @@ unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(p: &Product<V
     let mut left = (p.a_strides[0] == 1 && far && m >= ROWS && n > width).then(Left::<V::Element>::new);
     for k in (0..depth).step_by(DEPTH) {
         let len = DEPTH.min(depth - k);
-        let keep = p.old == Old::Keep || k > 0;
         // SAFETY: depth `k` of `a`, of which `m` rows and `len` columns follow.
         let a = unsafe { p.a.offset(k as isize * p.a_strides[1]) };
         if let Some(left) = &mut left {
             // SAFETY: as above; its rows follow each other.
-            unsafe { left.pack::<ROWS>(a, p.a_strides[1], [m, len]) }
+            unsafe { left.pack::<V, ROWS>(a, p.a_strides[1], [m, len]) }
         }
         for j in (0..n).step_by(width) {
             let cols = width.min(n - j);
-            // SAFETY: rows `k..k + len` and columns `j..j + cols` of `b`; the panel has `DEPTH` rows.
-            unsafe {
-                let from = p.b.offset(k as isize * p.b_strides[0] + j as isize * p.b_strides[1]);
-                pack::<V, ACROSS>(from, p.b_strides, [len, cols], panel);
-            }
+            let b = match given.ready {
+                Some(ready) => ready.block(k, j / width).cast(),
+                // SAFETY: rows `k..k + len` and columns `j..j + cols` of `b`; the panel has `DEPTH` rows.
+                None => unsafe {
+                    let from = p.b.offset(k as isize * p.b_strides[0] + j as isize * p.b_strides[1]);
+                    pack::<V, ACROSS>(from, p.b_strides, [len, cols], panel);
+                    panel.cast_const()
+                },
+            };
+            // The next panel, of which each micro-tile expects a part.
+            let (next, share) = match given.ready {
+                Some(ready) if j + width < n => (
+                    ready.block(k, j / width + 1).cast::<V::Element>(),
+                    (len * width).div_ceil(m.div_ceil(ROWS)),
+                ),
+                _ => (std::ptr::null(), 0),
+            };
             let mut i = 0;
             while i < m {
                 let rows = ROWS.min(m - i);
+                for at in (0..share).step_by(LINE / size_of::<V::Element>()) {
+                    V::expect_later(next.wrapping_add(i / ROWS * share + at));
+                }
                 let (a, a_strides) = match &left {
                     Some(left) => (left.rows::<ROWS>(i, len), [1, ROWS as isize]),
                     // SAFETY: row `i` of `a`.
                     None => (unsafe { a.offset(i as isize * p.a_strides[0]) }, p.a_strides),
                 };
-                let tile = Tile {
-                    len,
-                    cols,
-                    a,
-                    a_strides,
-                    b: panel,
-                    width,
-                    // SAFETY: row `i`, column `j`, of `c`.
-                    c: unsafe { p.c.add(i * p.pitch + j) },
-                    pitch: p.pitch,
-                    keep,
-                    scale: p.scale,
+                // SAFETY: row `i`, column `j`, of `c`.
+                let c = unsafe { p.c.add(i * p.pitch + j) };
+                let (old, old_pitch) = match p.old {
+                    _ if k > 0 => (c.cast_const(), p.pitch),
+                    _ if !given.row.is_null() => (given.row.wrapping_add(j), 0),
+                    Old::Keep => (c.cast_const(), p.pitch),
+                    Old::Ignore => (std::ptr::null(), 0),
                 };
+                let scale = p.scale;
+                let tile =
+                    Tile { len, cols, a, a_strides, b, width, c, pitch: p.pitch, old, old_pitch, scale };
                 // SAFETY: the tile's rows and columns are those of the matrices.
                 unsafe {
                     match rows {
@@ -195,123 +148,6 @@ unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(p: &Product<V
     }
 }
 
-/// Copies a part of `b` so that its rows follow each other, with zeros beyond the last column.
-///
-/// # Safety
-/// The elements may be read; the panel holds so many rows.
-#[inline(always)]
-unsafe fn pack<V: Lanes, const ACROSS: usize>(
-    b: *const V::Element,
-    strides: [isize; 2],
-    [len, cols]: [usize; 2],
-    panel: *mut V::Element,
-) {
-    let width = ACROSS * V::LANES;
-    // SAFETY: promised by the caller.
-    unsafe {
-        if strides[1] == 1 && cols < width && cols.is_multiple_of(V::LANES) {
-            for k in 0..len {
-                let (from, to) = (b.offset(k as isize * strides[0]), panel.add(k * width));
-                for at in (0..width).step_by(V::LANES) {
-                    let row = if at < cols { V::load(from.add(at)) } else { V::splat(V::Element::ZERO) };
-                    row.store(to.add(at));
-                }
-            }
-            return;
-        }
-        if cols < width {
-            panel.write_bytes(0, len * width);
-        }
-        if strides[1] == 1 {
-            for k in 0..len {
-                let (from, to) = (b.offset(k as isize * strides[0]), panel.add(k * width));
-                if cols == width {
-                    // (A width that the compiler knows is copied without a call.)
-                    std::ptr::copy_nonoverlapping(from, to, width);
-                } else {
-                    std::ptr::copy_nonoverlapping(from, to, cols);
-                }
-            }
-        } else {
-            let element = |k: usize, j: usize| b.offset(k as isize * strides[0] + j as isize * strides[1]);
-            let mut done = [0, 0];
-            if strides[0] == 1 && V::BLOCK > 0 {
-                done = [len, cols].map(|n| n / V::BLOCK * V::BLOCK);
-                for j in (0..done[1]).step_by(V::BLOCK) {
-                    for k in (0..done[0]).step_by(V::BLOCK) {
-                        V::transpose(element(k, j), strides[1], panel.add(k * width + j), width);
-                    }
-                }
-            }
-            for k in 0..len {
-                let from = if k < done[0] { done[1] } else { 0 };
-                for j in from..cols {
-                    *panel.add(k * width + j) = *element(k, j);
-                }
-            }
-        }
-    }
-}
-
-thread_local! {
-    /// Memory for packed rows, kept from one product to the next.
-    static PACKED: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
-}
-
-/// Columns of `a`, laid so that the numbers of a micro-tile's rows are side by side, step after step.
-struct Left<T> {
-    memory: Vec<u64>,
-    start: *mut T,
-}
-
-impl<T: Real> Left<T> {
-    fn new() -> Self {
-        Left { memory: PACKED.take(), start: std::ptr::null_mut() }
-    }
-
-    /// From the rows of one micro-tile to those of the next. (A little more than they take, so that a column is not
-    /// written to addresses that share their place in the cache.)
-    fn pitch<const ROWS: usize>(len: usize) -> usize {
-        len * ROWS + 64 / size_of::<T>()
-    }
-
-    /// # Safety
-    /// From `a` on, `len` columns of `m` elements may be read, `stride` elements apart.
-    #[inline(always)]
-    unsafe fn pack<const ROWS: usize>(&mut self, a: *const T, stride: isize, [m, len]: [usize; 2]) {
-        let pitch = Self::pitch::<ROWS>(len);
-        let words = (m.div_ceil(ROWS) * pitch * size_of::<T>()).div_ceil(size_of::<u64>());
-        if self.memory.len() < words {
-            self.memory.resize(words, 0);
-        }
-        self.start = self.memory.as_mut_ptr().cast();
-        // SAFETY: the memory holds so many rows; the rest is promised by the caller.
-        unsafe {
-            for k in 0..len {
-                let (from, to) = (a.offset(k as isize * stride), self.start.add(k * ROWS));
-                for group in 0..m / ROWS {
-                    std::ptr::copy_nonoverlapping(from.add(group * ROWS), to.add(group * pitch), ROWS);
-                }
-                let whole = m / ROWS;
-                for i in whole * ROWS..m {
-                    *to.add(whole * pitch + i % ROWS) = *from.add(i);
-                }
-            }
-        }
-    }
-
-    /// The packed rows from a micro-tile's first on.
-    fn rows<const ROWS: usize>(&self, first: usize, len: usize) -> *const T {
-        self.start.wrapping_add(first / ROWS * Self::pitch::<ROWS>(len))
-    }
-}
-
-impl<T> Drop for Left<T> {
-    fn drop(&mut self) {
-        PACKED.set(std::mem::take(&mut self.memory));
-    }
-}
-
 /// A micro-tile of the result.
 struct Tile<T> {
     len: usize,
@@ -323,18 +159,25 @@ struct Tile<T> {
     width: usize,
     c: *mut T,
     pitch: usize,
-    keep: bool,
+    /// What is added, or null.
+    old: *const T,
+    old_pitch: usize,
     scale: T,
 }
 
 impl<T: Real> Tile<T> {
     /// # Safety
-    /// `ROWS` rows from `a` and `c` on exist; the panel has `len` rows; the tile is as wide as the columns, or wider.
+    /// `ROWS` rows from `a`, `c` and what is added on exist; the panel has `len` rows; the tile is as wide as the columns, or wider.
     #[inline(always)]
     unsafe fn sum<V: Lanes<Element = T>, const ROWS: usize, const ACROSS: usize>(&self) {
         let width = ACROSS * V::LANES;
         // SAFETY: promised by the caller.
         unsafe {
+            for r in 0..ROWS {
+                // Rows are too far apart for the machine to guess.
+                let to = self.c.wrapping_add(r * self.pitch).cast_const();
+                (0..ACROSS).for_each(|v| V::expect(to.wrapping_add(v * V::LANES)));
+            }
             let mut sums = [[V::splat(T::ZERO); ACROSS]; ROWS];
             let (mut a, mut b) = (self.a, self.b);
             for _ in 0..self.len {
@@ -352,9 +195,13 @@ impl<T: Real> Tile<T> {
             if self.cols == width {
                 for (r, sums) in sums.iter().enumerate() {
                     for (v, &sum) in sums.iter().enumerate() {
-                        let to = self.c.add(r * self.pitch + v * V::LANES);
-                        let old = if self.keep { V::load(to) } else { V::splat(T::ZERO) };
-                        sum.fma(scale, old).store(to);
+                        let at = v * V::LANES;
+                        let old = if self.old.is_null() {
+                            V::splat(T::ZERO)
+                        } else {
+                            V::load(self.old.add(r * self.old_pitch + at))
+                        };
+                        sum.fma(scale, old).store(self.c.add(r * self.pitch + at));
                     }
                 }
                 return;
@@ -366,12 +213,10 @@ impl<T: Real> Tile<T> {
                 for (v, &sum) in sums.iter().enumerate() {
                     sum.fma(scale, V::splat(T::ZERO)).store(whole.add(r * width + v * V::LANES));
                 }
-                let to = std::slice::from_raw_parts_mut(self.c.add(r * self.pitch), self.cols);
-                let from = std::slice::from_raw_parts(whole.add(r * width), self.cols);
-                if self.keep {
-                    to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
-                } else {
-                    to.copy_from_slice(from);
+                for j in 0..self.cols {
+                    let sum = *whole.add(r * width + j);
+                    let old = self.old.wrapping_add(r * self.old_pitch + j);
+                    *self.c.add(r * self.pitch + j) = if self.old.is_null() { sum } else { sum + *old };
                 }
             }
         }

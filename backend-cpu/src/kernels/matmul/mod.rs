@@ -1,8 +1,8 @@
 //! Matrix products.
 //!
 //! Operands are read where they lie, whatever their strides: transposed, batched, broadcast. A batch that
-//! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, [`panels`] are
-//! matrices packed for many products, [`bf16`] is half precision where the machine has it, [`amx`] are large products
+//! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, [`ready`] packs for all
+//! tiles, [`panels`] are matrices packed for many products, [`bf16`] is half precision where the machine has it, [`amx`] are large products
 //! where it has tiles, and [`integer`] is the plain loop for integers.
 
 #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
@@ -12,16 +12,20 @@ pub(crate) mod gemm;
 mod integer;
 mod lanes;
 pub(crate) mod micro;
+pub(crate) mod multiplied;
 pub(crate) mod operand;
+mod pack;
 pub(crate) mod panels;
+pub(crate) mod ready;
 pub(crate) mod registers;
 pub(crate) mod tiles;
 
 use gradus_tensor_core::{DType, Element, Meta, Result, Shape, View, half};
 
-use self::gemm::{Mat, MatMut, Old, product};
-use self::micro::Multiplied;
+use self::gemm::{Mat, MatMut, Old, Right, product, product_and_row};
+use self::multiplied::Multiplied;
 use self::operand::Operand;
+use self::ready::Packed;
 use self::tiles::Tiles;
 use super::dense::{Dense, Output, tasks, with_real};
 use crate::execute::{Done, done};
@@ -36,7 +40,7 @@ pub(crate) fn matmul(cpu: &Cpu, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>
     }
 }
 
-/// `Op::Linear`: every index of the leading axes is a row; the bias is written before the product is added.
+/// `Op::Linear`: every index of the leading axes is a row; the bias is what the product is added to.
 pub(crate) fn linear(cpu: &Cpu, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     match out.dtype {
         DType::BF16 if cpu.level().has_bf16_dot() => rows::<half::bf16>(cpu, inputs, out),
@@ -82,7 +86,7 @@ fn multiply<T: Factor>(
     if batches == 1 || b.is_shared() && a.fold(Shape::new(&[batches * m, k])?)? {
         return parallel(cpu, precision, y, a.matrix(0), b.matrix(0), None);
     }
-    let tiles = Tiles::new(m, n, k);
+    let tiles = Tiles::batched(batches, m, n, k);
     let all = MatMut::new(y, batches * m, n);
     tasks(cpu, batches * tiles.count(), tiles.cost(), |i| {
         let (batch, [rows, cols]) = (i / tiles.count(), tiles.get(i % tiles.count()));
@@ -109,20 +113,21 @@ fn parallel<T: Factor>(
     b: Mat<'_, T>,
     bias: Option<&[T]>,
 ) -> Result<()> {
+    let shape = [a.rows, b.cols];
     let tiles = Tiles::new(a.rows, b.cols, a.cols);
-    let all = MatMut::new(y, a.rows, b.cols);
+    // Tiles that are one above the other multiply with the same columns.
+    let packed = match tiles.counts() {
+        [1, _] => None,
+        _ => Packed::in_parallel(cpu, precision, b, tiles.get(0)[0].len())?,
+    };
+    let b = Right::new(b, packed.as_ref());
+    let all = MatMut::new(y, shape[0], shape[1]);
     tasks(cpu, tiles.count(), tiles.cost(), |i| {
         let [rows, cols] = tiles.get(i);
         // SAFETY: tiles are disjoint.
         let mut c = unsafe { all.tile(rows.clone(), cols.clone()) };
-        let old = match bias {
-            Some(bias) => {
-                (0..rows.len()).for_each(|r| c.row(r).copy_from_slice(&bias[cols.clone()]));
-                Old::Keep
-            }
-            None => Old::Ignore,
-        };
-        product(precision, &mut c, old, T::from_f64(1.0), a.rows(rows), b.cols(cols));
+        let bias = bias.map(|bias| &bias[cols.clone()]);
+        product_and_row(precision, &mut c, bias, a.rows(rows), b.cols(cols));
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 use gradus_tensor_core::{Element, Layout, Result, Shape, View};
 
 use super::gemm::Mat;
-use crate::kernels::dense::{Dense, copied};
+use crate::kernels::dense::{Dense, Stored, copied};
 use crate::{Cpu, CpuBuffer};
 
 /// The elements of a buffer and a layout over them; a widened copy if the operand is no `T`.
@@ -63,6 +63,18 @@ impl<'a, T: Element> Operand<'a, T> {
         let r = shape.rank() - 2;
         let start = self.start(batch);
         Mat::strided(&self.data, start, [shape[r], shape[r + 1]], [strides[r], strides[r + 1]])
+    }
+
+    /// The matrix, if its elements are what is computed with.
+    pub(crate) fn computed(&self, batch: usize) -> Option<Mat<'_, T::Computed>>
+    where
+        T: Stored,
+    {
+        let (shape, strides) = (self.layout.shape(), self.layout.strides());
+        let r = shape.rank() - 2;
+        let data = T::computed(&self.data)?;
+        let shape = [shape[r], shape[r + 1]];
+        Some(Mat::strided(data, self.start(batch), shape, [strides[r], strides[r + 1]]))
     }
 
     /// One element of a matrix of the batch.

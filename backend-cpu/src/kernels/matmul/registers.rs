@@ -80,6 +80,8 @@ pub(crate) trait Lanes: Copy {
     }
     /// Says that a register will be read from there soon, wherever that is.
     fn expect(_: *const Self::Element) {}
+    /// The same, of what the second-level cache may hold until then.
+    fn expect_later(_: *const Self::Element) {}
 
     /// The side of the blocks that [`Lanes::transpose`] copies; 0 if it is not there.
     const BLOCK: usize = 0;
@@ -125,6 +127,11 @@ macro_rules! lanes {
             fn expect(at: *const $element) {
                 // SAFETY: a hint reads nothing.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+            #[inline(always)]
+            fn expect_later(at: *const $element) {
+                // SAFETY: a hint reads nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
             }
             $(
                 #[inline(always)]

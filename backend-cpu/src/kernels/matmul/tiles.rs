@@ -10,6 +10,8 @@ const ENOUGH: usize = 16;
 const MAX_TILE: [usize; 2] = [256, 512];
 /// The smallest tile: below, packing costs more than multiplying.
 const MIN_TILE: [usize; 2] = [32, 96];
+/// Tiles are cut across before they have fewer rows: each panel should meet some.
+const FLAT: usize = 64;
 /// Tile sizes are multiples of the micro-kernels' own tiles.
 const STEP: [usize; 2] = [8, 48];
 
@@ -24,16 +26,18 @@ pub(crate) struct Tiles {
 
 impl Tiles {
     pub(crate) fn new(rows: usize, cols: usize, depth: usize) -> Self {
+        Self::batched(1, rows, cols, depth)
+    }
+
+    /// Of each product of a batch.
+    pub(crate) fn batched(batches: usize, rows: usize, cols: usize, depth: usize) -> Self {
         let shape = [rows, cols];
         let mut tile = [0, 1].map(|d| even(shape[d], shape[d].div_ceil(MAX_TILE[d]).max(1), STEP[d]));
-        let count = |tile: [usize; 2]| shape[0].div_ceil(tile[0]) * shape[1].div_ceil(tile[1]);
+        let count = |tile: [usize; 2]| batches * shape[0].div_ceil(tile[0]) * shape[1].div_ceil(tile[1]);
         while count(tile) < ENOUGH && work(tile, depth) > 2 * TILE_WORK {
-            // Halve the side that is longer, columns counting half: rows are what the kernel reuses less.
-            let d = if tile[0] >= 2 * MIN_TILE[0] && 2 * tile[0] > tile[1] || tile[1] < 2 * MIN_TILE[1] {
-                0
-            } else {
-                1
-            };
+            // Rows first: the right operand is packed for all of them, and a left one that is packed as well is so
+            // for each tile beside another.
+            let d = if tile[0] >= 2 * FLAT || tile[1] < 2 * MIN_TILE[1] { 0 } else { 1 };
             let half = even(tile[d], 2, STEP[d]);
             if half >= tile[d] || half < MIN_TILE[d] / 2 {
                 break;
@@ -46,6 +50,11 @@ impl Tiles {
     /// The number of tiles.
     pub(crate) fn count(&self) -> usize {
         self.counts[0] * self.counts[1]
+    }
+
+    /// The number of tiles one above the other, and side by side.
+    pub(crate) fn counts(&self) -> [usize; 2] {
+        self.counts
     }
 
     /// Rows and columns of a tile.

@@ -9,7 +9,8 @@ use super::split::{Left, Lines, Parts, Right, STEP, pack};
 use super::unit::{ROWS, Unit, WORDS};
 use crate::Level;
 use crate::kernels::matmul::gemm::Old;
-use crate::kernels::matmul::micro::{Product, in_registers_f32};
+use crate::kernels::matmul::micro::Product;
+use crate::kernels::matmul::multiplied::{Given, in_registers_f32};
 use crate::kernels::matmul::tiles::even;
 use crate::level::Kernel;
 use crate::math::half::Half;
@@ -40,7 +41,7 @@ pub(super) struct Floats<'a, U, const PARTS: usize> {
 
 impl<'a, U: Unit, const PARTS: usize> Floats<'a, U, PARTS> {
     /// # Safety
-    /// As [`Multiplied::product`](crate::kernels::matmul::micro::Multiplied::product), and the machine has the unit.
+    /// As [`Multiplied::product`](crate::kernels::matmul::multiplied::Multiplied::product), and the machine has the unit.
     pub(super) unsafe fn new(level: Level, product: &'a Product<f32>) -> Self {
         Self { level, product, unit: PhantomData }
     }
@@ -67,7 +68,7 @@ impl<U: Unit, const PARTS: usize> Kernel for Floats<'_, U, PARTS> {
                         if is_ordinary(machine.pack::<f32, PARTS>(&part)) {
                             machine.multiply::<PARTS>(part.shape, to);
                         } else {
-                            in_registers_f32(self.level, &part);
+                            in_registers_f32(self.level, &part, Given::NOTHING);
                         }
                     }
                 }

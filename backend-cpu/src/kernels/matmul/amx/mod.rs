@@ -96,7 +96,7 @@ pub(super) fn pays([m, n, depth]: [usize; 3], parts: usize) -> bool {
 /// A product of `f32`, of any shape and strides.
 ///
 /// # Safety
-/// As [`Multiplied::product`](super::micro::Multiplied::product), and the machine has the unit.
+/// As [`Multiplied::product`](super::multiplied::Multiplied::product), and the machine has the unit.
 pub(super) unsafe fn floats<U: Unit>(level: Level, precision: Precision, product: &Product<f32>) {
     // SAFETY: promised by the caller.
     unsafe {

@@ -7,18 +7,21 @@ use std::mem::{MaybeUninit, transmute};
 use gradus_tensor_core::half::bf16;
 
 use super::pack::{Source, first, left, panel};
-use super::{Old, Product};
+use super::{Given, Old, Product};
+use crate::kernels::matmul::pack::LINE;
 
 /// Sums in a register.
 pub(super) const LANES: usize = 16;
 /// Registers across the widest micro-tile.
 pub(super) const ACROSS: usize = 3;
 /// Columns of it.
-pub(super) const WIDTH: usize = ACROSS * LANES;
+pub(in super::super) const WIDTH: usize = ACROSS * LANES;
 /// Rows of the highest.
 pub(super) const ROWS: usize = 8;
 /// Pairs of a panel: 48 KB.
 const PAIRS: usize = 256;
+/// Its steps of depth.
+pub(in super::super) const DEPTH: usize = 2 * PAIRS;
 
 #[repr(align(64))]
 struct Panel {
@@ -54,18 +57,18 @@ impl Drop for Borrowed {
 }
 
 /// # Safety
-/// As [`Multiplied::product`](super::Multiplied::product); the machine has the instructions.
+/// As [`Multiplied::product`](super::Multiplied::product), and the machine has the instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn panels<S: Source>(p: &Product<S>) {
+pub(super) unsafe fn panels<S: Source>(p: &Product<S>, given: Given<S>) {
     let [m, n, depth] = p.shape;
     let mut pairs_of_b = MaybeUninit::<Panel>::uninit();
     let pairs_of_b: *mut u32 = pairs_of_b.as_mut_ptr().cast();
     let mut memory = Borrowed::new();
     // Sums of the depths before, where one panel does not hold all of them.
-    let sums: *mut f32 = if depth > 2 * PAIRS { memory.words(1, m * n).cast() } else { std::ptr::null_mut() };
+    let sums: *mut f32 = if depth > DEPTH { memory.words(1, m * n).cast() } else { std::ptr::null_mut() };
     let packs = !S::IS_READY || p.a_strides[1] != 1 || depth % 2 != 0;
-    for k in (0..depth).step_by(2 * PAIRS) {
-        let len = (depth - k).min(2 * PAIRS);
+    for k in (0..depth).step_by(DEPTH) {
+        let len = (depth - k).min(DEPTH);
         let pairs = len.div_ceil(2);
         // From the rows of one micro-tile to those of the next; a little more than they take, so that a pair is
         // not written to addresses that share their place in the cache.
@@ -84,32 +87,54 @@ pub(super) unsafe fn panels<S: Source>(p: &Product<S>) {
         };
         for j in (0..n).step_by(WIDTH) {
             let cols = WIDTH.min(n - j);
-            // SAFETY: rows `k..k + len` and columns `j..j + cols` of `b`; the panel has `PAIRS` rows.
-            unsafe {
-                let from = p.b.offset(k as isize * p.b_strides[0] + j as isize * p.b_strides[1]);
-                panel(from, p.b_strides, [len, cols], pairs_of_b);
-            }
+            let b = match given.ready {
+                Some(ready) => ready.block(k, j / WIDTH).cast(),
+                // SAFETY: rows `k..k + len` and columns `j..j + cols` of `b`; the panel has `PAIRS` rows.
+                None => unsafe {
+                    let from = p.b.offset(k as isize * p.b_strides[0] + j as isize * p.b_strides[1]);
+                    panel(from, p.b_strides, [len, cols], pairs_of_b);
+                    pairs_of_b.cast_const()
+                },
+            };
+            // The next panel, of which each micro-tile expects a part.
+            let (next, share) = match given.ready {
+                Some(ready) if j + WIDTH < n => (
+                    ready.block(k, j / WIDTH + 1),
+                    (pairs * WIDTH * size_of::<u32>()).div_ceil(m.div_ceil(ROWS)),
+                ),
+                _ => (std::ptr::null(), 0),
+            };
             let mut i = 0;
             while i < m {
                 let rows = ROWS.min(m - i);
+                for at in (0..share).step_by(LINE) {
+                    _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(i / ROWS * share + at).cast());
+                }
                 let (a, a_row, a_step) = match packs {
                     true => (rows_from.wrapping_add(i / ROWS * pitch).cast_const().cast(), 2, 2 * ROWS),
                     false => (a.wrapping_offset(i as isize * p.a_strides[0]).cast(), p.a_strides[0], 2),
                 };
                 let before = sums.wrapping_add(i * n + j);
+                let c = p.c.wrapping_add(i * p.pitch + j);
+                let (old, old_pitch) = match p.old {
+                    _ if !given.row.is_null() => (given.row.wrapping_add(j), 0),
+                    Old::Keep => (c.cast_const(), p.pitch),
+                    Old::Ignore => (std::ptr::null(), 0),
+                };
                 let tile = Tile {
                     pairs,
                     cols,
                     a,
                     a_row,
                     a_step,
-                    b: pairs_of_b,
+                    b,
                     before: if k > 0 { before } else { std::ptr::null_mut() },
                     after: if k + len < depth { before } else { std::ptr::null_mut() },
                     sums_pitch: n,
-                    c: p.c.wrapping_add(i * p.pitch + j),
+                    c,
                     pitch: p.pitch,
-                    keep: p.old == Old::Keep,
+                    old,
+                    old_pitch,
                     scale: p.scale.single(),
                 };
                 // SAFETY: the tile's rows and columns are those of the matrices.
@@ -133,6 +158,21 @@ pub(super) unsafe fn panels<S: Source>(p: &Product<S>) {
     }
 }
 
+/// Packs a block of a panel.
+///
+/// # Safety
+/// As [`Multiplied::pack`](super::Multiplied::pack), and the machine has the instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")]
+pub(in super::super) unsafe fn pack<S: Source>(
+    b: *const S,
+    strides: [isize; 2],
+    block: [usize; 2],
+    to: *mut u8,
+) {
+    // SAFETY: promised by the caller.
+    unsafe { panel(b, strides, block, to.cast()) }
+}
+
 /// A micro-tile of the result.
 struct Tile<S> {
     pairs: usize,
@@ -148,7 +188,9 @@ struct Tile<S> {
     sums_pitch: usize,
     c: *mut S,
     pitch: usize,
-    keep: bool,
+    /// What is added, or null.
+    old: *const S,
+    old_pitch: usize,
     scale: f32,
 }
 
@@ -160,6 +202,12 @@ impl<S: Source> Tile<S> {
     unsafe fn sum<const N: usize, const V: usize>(&self) {
         // SAFETY: promised by the caller. Registers of any kind are plain bits.
         unsafe {
+            for r in 0..N {
+                // Rows are too far apart for the machine to guess.
+                let to = self.c.wrapping_add(r * self.pitch);
+                _mm_prefetch::<_MM_HINT_T0>(to.cast());
+                _mm_prefetch::<_MM_HINT_T0>(to.wrapping_add(V * LANES - 1).cast());
+            }
             let mut sums = [[_mm512_setzero_ps(); V]; N];
             let (mut a, mut b) = (self.a, self.b);
             for _ in 0..self.pairs {
@@ -210,7 +258,11 @@ impl<S: Source> Tile<S> {
                 return _mm512_mask_storeu_ps(self.after.wrapping_add(at), mask, sum);
             }
             let to = self.c.wrapping_add(row * self.pitch + col);
-            let old = if self.keep { S::old(to, mask) } else { _mm512_setzero_ps() };
+            let old = if self.old.is_null() {
+                _mm512_setzero_ps()
+            } else {
+                S::old(self.old.wrapping_add(row * self.old_pitch + col), mask)
+            };
             S::put(to, mask, _mm512_fmadd_ps(sum, _mm512_set1_ps(self.scale), old));
         }
     }

@@ -18,12 +18,17 @@ mod dot;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use self::dot::{DEPTH, WIDTH, pack};
+
 use gradus_tensor_core::half::bf16;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx::{self, Instructions};
 use super::gemm::Old;
-use super::micro::{Multiplied, Product};
+use super::micro::Product;
+use super::multiplied::{Given, Multiplied};
+use super::ready::Packing;
 use crate::{Level, Precision};
 
 /// The fewest rows, columns and depths for which operands of `f32` are rounded.
@@ -31,20 +36,49 @@ use crate::{Level, Precision};
 const FEWEST: usize = 16;
 
 impl Multiplied for bf16 {
-    unsafe fn product(level: Level, _: Precision, product: &Product<Self>) {
+    unsafe fn product(level: Level, _: Precision, product: &Product<Self>, given: Given<Self>) {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if level == Level::Amx && amx::pays(product.shape, 1) {
+        if level == Level::Amx && given.ready.is_none() && amx::pays(product.shape, 1) {
             // SAFETY: promised by the caller; machines of that level have the unit.
-            return unsafe { amx::halves::<Instructions>(level, product) };
+            return unsafe { amx::halves::<Instructions>(level, &product.after(given)) };
         }
         #[cfg(target_arch = "x86_64")]
         if level.has_bf16_dot() {
             // SAFETY: promised by the caller; the machine has the instructions.
-            return unsafe { dot::panels(product) };
+            return unsafe { dot::panels(product, given) };
         }
         let _ = level;
         // SAFETY: promised by the caller.
-        unsafe { plain(product) }
+        unsafe { plain(product, given) }
+    }
+
+    fn packing(level: Level, _: Precision, shape: [usize; 3]) -> Option<Packing> {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if level == Level::Amx && amx::pays(shape, 1) {
+            return None;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if level.has_bf16_dot() {
+            return Some(Packing::PAIRS);
+        }
+        let _ = (level, shape);
+        None
+    }
+
+    unsafe fn pack(
+        _: Level,
+        _: Packing,
+        b: *const bf16,
+        strides: [isize; 2],
+        block: [usize; 2],
+        to: *mut u8,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: promised by the caller; who has this packing has the instructions.
+        unsafe {
+            pack(b, strides, block, to);
+        }
+        let _ = (b, strides, block, to);
     }
 }
 
@@ -60,16 +94,16 @@ pub(super) fn pays(level: Level, [m, n, depth]: [usize; 3]) -> bool {
 /// # Safety
 /// As [`Multiplied::product`], and [`pays`] said so.
 #[cfg(target_arch = "x86_64")]
-pub(super) unsafe fn rounded(product: &Product<f32>) {
+pub(super) unsafe fn rounded(product: &Product<f32>, given: Given<f32>) {
     // SAFETY: promised by the caller.
-    unsafe { dot::panels(product) }
+    unsafe { dot::panels(product, given) }
 }
 
 /// The definition, for where there is no such instruction. (Ops do not come here then: they are computed in `f32`.)
 ///
 /// # Safety
 /// As [`Multiplied::product`].
-unsafe fn plain(p: &Product<bf16>) {
+unsafe fn plain(p: &Product<bf16>, given: Given<bf16>) {
     let [m, n, depth] = p.shape;
     for i in 0..m {
         for j in 0..n {
@@ -85,7 +119,12 @@ unsafe fn plain(p: &Product<bf16>) {
             }
             // SAFETY: an element of `c`.
             let to = unsafe { &mut *p.c.add(i * p.pitch + j) };
-            let old = if p.old == Old::Keep { to.to_f32() } else { 0.0 };
+            let old = match p.old {
+                // SAFETY: an element of the row.
+                _ if !given.row.is_null() => unsafe { (*given.row.add(j)).to_f32() },
+                Old::Keep => to.to_f32(),
+                Old::Ignore => 0.0,
+            };
             *to = bf16::from_f32(sum.mul_add(p.scale.to_f32(), old));
         }
     }

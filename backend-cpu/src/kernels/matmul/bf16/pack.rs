@@ -6,12 +6,13 @@ use std::mem::transmute;
 use gradus_tensor_core::half::bf16;
 
 use super::dot::{ACROSS, LANES, ROWS, WIDTH};
+use crate::kernels::matmul::pack::{AHEAD, LINE};
 use crate::kernels::matmul::registers::transpose;
 use crate::math::half::Half;
 
 /// Elements of the matrices: `bf16`, or `f32` that are rounded to it. Everything is called from functions with the
 /// features.
-pub(super) trait Source: Copy {
+pub(in super::super) trait Source: Copy {
     /// Whether pairs in memory are words already.
     const IS_READY: bool;
 
@@ -154,6 +155,13 @@ unsafe fn rounded(x: __m512) -> __m256i {
     }
 }
 
+/// Says that a line will be read soon, wherever that is.
+#[inline(always)]
+fn expect<S>(at: *const S) {
+    // SAFETY: a hint reads nothing.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
 /// The first `n` of 16 lanes.
 #[inline(always)]
 pub(super) fn first(n: usize) -> __mmask16 {
@@ -227,6 +235,8 @@ pub(super) unsafe fn panel<S: Source>(
             for j in (0..done[1]).step_by(8) {
                 for i in (0..done[0]).step_by(8) {
                     let from = b.offset(2 * i as isize + j as isize * strides[1]);
+                    // Columns begin where no prefetcher looks.
+                    (8..16).for_each(|c| expect(from.wrapping_offset(c * strides[1])));
                     S::block(from, strides[1], panel.add(i * WIDTH + j), WIDTH);
                 }
             }
@@ -265,6 +275,10 @@ pub(super) unsafe fn left<S: Source>(
         if strides[0] == 1 {
             for k in 0..pairs {
                 let upper = a.offset(2 * k as isize * strides[1]);
+                for step in [AHEAD, AHEAD + 1] {
+                    let ahead = upper.wrapping_offset(step * strides[1]);
+                    (0..m).step_by(LINE / size_of::<S>()).for_each(|i| expect(ahead.wrapping_add(i)));
+                }
                 let lower = if 2 * k + 1 < len { upper.offset(strides[1]) } else { std::ptr::null() };
                 for i in (0..m).step_by(LANES) {
                     let words = zip(upper.wrapping_add(i), lower_at(lower, i), first(m - i));

@@ -11,7 +11,8 @@ use gradus_tensor_core::half::bf16;
 use super::emulator::Emulator;
 use super::{floats, halves, parts, pays};
 use crate::kernels::matmul::gemm::Old;
-use crate::kernels::matmul::micro::{Product, in_registers_f32};
+use crate::kernels::matmul::micro::Product;
+use crate::kernels::matmul::multiplied::{Given, in_registers_f32};
 use crate::math::half::Half;
 use crate::{Level, Precision};
 
@@ -117,7 +118,7 @@ impl Case<f32> {
 
     fn registers(&self) -> Vec<f32> {
         // SAFETY: the matrices have these shapes.
-        self.run(|x| x, |product| unsafe { in_registers_f32(Level::detect(), product) })
+        self.run(|x| x, |product| unsafe { in_registers_f32(Level::detect(), product, Given::NOTHING) })
     }
 }
 
