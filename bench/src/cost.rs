@@ -14,14 +14,26 @@ pub struct Work {
     pub bf16: u64,
     /// Operations of products of bytes.
     pub int8: u64,
-    /// Bytes, if every op reads its operands from memory and writes its outputs there.
-    pub bytes: u64,
+    /// Bytes that are read, if every op reads its operands from memory.
+    pub read: u64,
+    /// Bytes that are written, if every op writes its outputs there.
+    pub written: u64,
 }
 
 impl Work {
     /// All operations.
     pub fn flops(&self) -> u64 {
         self.f32 + self.bf16 + self.int8
+    }
+
+    /// All bytes.
+    pub fn bytes(&self) -> u64 {
+        self.read + self.written
+    }
+
+    /// What share of the bytes is written.
+    pub fn written_share(&self) -> f64 {
+        self.written as f64 / self.bytes().max(1) as f64
     }
 }
 
@@ -85,9 +97,14 @@ impl Decorator for Costs {
                 _ => &mut work.f32,
             };
             *flops += cost.flops;
-            work.bytes += cost.bytes;
         });
-        inner.execute(op, inputs)
+        let outputs = inner.execute(op, inputs)?;
+        let written = outputs.iter().map(|y| y.meta().bytes() as u64).sum::<u64>();
+        self.add(|work| {
+            work.read += cost.bytes.saturating_sub(written);
+            work.written += written;
+        });
+        Ok(outputs)
     }
 
     fn execute_in_place(
@@ -100,7 +117,8 @@ impl Decorator for Costs {
         let read = inputs.iter().map(|x| x.meta().bytes()).sum::<usize>();
         let changed = targets.iter().zip(layouts).map(|(t, l)| l.numel() * t.dtype().size()).sum::<usize>();
         self.add(|work| {
-            work.bytes += (read + if matches!(op, InPlaceOp::Write) { 1 } else { 2 } * changed) as u64
+            work.read += (read + if matches!(op, InPlaceOp::Write) { 0 } else { changed }) as u64;
+            work.written += changed as u64;
         });
         op.run_at_layouts(targets, layouts, inputs)
     }

@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         return Ok(());
     }
-    let limits = (!arguments.no_limits).then(|| Limits::measure(arguments.threads())).transpose()?;
+    let mut limits = (!arguments.no_limits).then(|| Limits::measure(arguments.threads())).transpose()?;
     for line in limits.iter().flat_map(Limits::lines) {
         println!("{line}");
     }
@@ -130,7 +130,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         let result = work.and_then(|work| {
             rng::manual_seed(0);
             let mut step = (case.make)(&device)?;
-            Ok((work, measure::measure(&mut *step, seconds)?))
+            let mut measured = |between: &mut dyn FnMut()| measure::measure(&mut *step, seconds, between);
+            let times = match &mut limits {
+                Some(limits) => limits.around(measured),
+                None => measured(&mut || ()),
+            };
+            Ok((work, times?))
         });
         match result {
             Ok((work, times)) => println!("{}", times.line(case.name, limits.as_ref().map(|l| (l, &work)))),

@@ -10,6 +10,8 @@ use crate::limits::Limits;
 
 /// Steps that are run and not counted, first.
 const WARM_UP: usize = 3;
+/// Parts of the time between which something else is measured.
+const SLICES: u32 = 10;
 /// The fewest steps that are counted.
 const FEWEST: usize = 5;
 /// The most steps that are counted.
@@ -33,7 +35,7 @@ impl Times {
             self.0.len()
         );
         if let Some((limits, work)) = reached {
-            let (gflop, gb) = (work.flops() as f64 / 1e9, work.bytes as f64 / 1e9);
+            let (gflop, gb) = (work.flops() as f64 / 1e9, work.bytes() as f64 / 1e9);
             let bound = limits.bound(work);
             line += &format!(
                 ", \"gflop\": {gflop:.4}, \"gb\": {gb:.4}, \"gflops\": {:.2}, \"gbs\": {:.2}, \"bound\": \"{}\", \"percent\": {:.1}",
@@ -57,17 +59,29 @@ pub fn work(case: &Case, device: &Device) -> Result<Work> {
     Ok(costs.take())
 }
 
-/// Times a step for at least that long.
-pub fn measure(step: &mut dyn FnMut() -> Result<()>, at_least: Duration) -> Result<Times> {
-    for _ in 0..WARM_UP {
+/// Times a step for at least that long, and calls `between` now and then, outside of what is counted.
+pub fn measure(
+    step: &mut dyn FnMut() -> Result<()>,
+    at_least: Duration,
+    between: &mut dyn FnMut(),
+) -> Result<Times> {
+    for _ in 1..WARM_UP {
         step()?;
     }
     let mut times = Vec::new();
-    let start = Instant::now();
-    while times.len() < FEWEST || (start.elapsed() < at_least && times.len() < MOST) {
+    let (mut spent, mut next) = (Duration::ZERO, Duration::ZERO);
+    while times.len() < FEWEST || (spent < at_least && times.len() < MOST) {
+        if spent >= next {
+            between();
+            next += at_least / SLICES;
+            // What it put out of the caches comes back.
+            step()?;
+        }
         let begun = Instant::now();
         step()?;
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        let took = begun.elapsed();
+        spent += took;
+        times.push(took.as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
     Ok(Times(times))

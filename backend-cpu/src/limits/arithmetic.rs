@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use super::{Limit, best};
+use super::{Limit, RUNS, best};
 use crate::Level;
 
 /// Independent chains: more than a multiply-add's latency times the number a machine starts at once, and with two
@@ -71,7 +71,7 @@ fn limit(
         rounds *= 2;
     };
     let work = (2 * round) as f64 * rounds as f64;
-    Limit { what, with, per_second: best(threads, work, |_| body(rounds)), is_memory: false }
+    Limit { what, with, per_second: best(RUNS, threads, work, |_| body(rounds)), written: None }
 }
 
 /// What every machine of the target architecture has; on x86-64 a multiplication and an addition of four.

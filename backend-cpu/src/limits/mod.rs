@@ -4,6 +4,9 @@
 //! bound that it reaches. Data sheets know neither the clock under load nor what a virtual machine leaves, so
 //! both are measured: multiply-adds in registers, and streams through more memory than any cache holds. Each is
 //! the best of several short runs on all threads at once.
+//!
+//! Memory has no one number. Reads and writes have paths of their own, so a copy moves more bytes a second than a
+//! read, and writes alone are the slowest. An op is compared with streams of its own mix: see [`Bandwidth::at`].
 
 mod arithmetic;
 mod memory;
@@ -12,45 +15,35 @@ use std::fmt;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use gradus_tensor_core::Result;
-
 pub use arithmetic::arithmetic;
+pub use memory::{Bandwidth, Streams};
 
 /// A bound of the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
-    /// What is bounded: `f32`, `bf16` or `int8` for operations on that type; `read`, `copy` or `triad` for memory.
+    /// What is bounded: `f32`, `bf16` or `int8` for operations on that type; one of [`Bandwidth`]'s streams for memory.
     pub what: &'static str,
     /// With which instructions: a [`Level`](crate::Level)'s name, or a feature's.
     pub with: &'static str,
     /// Operations (a multiply-add is two) or bytes a second.
     pub per_second: f64,
-    /// Whether that is bytes.
-    pub is_memory: bool,
+    /// What share of the bytes is written; `None` for operations.
+    pub written: Option<f64>,
 }
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = if self.is_memory { "GB/s" } else { "GF/s" };
+        let unit = if self.written.is_some() { "GB/s" } else { "GF/s" };
         write!(f, "{} ({}): {:.1} {unit}", self.what, self.with, self.per_second / 1e9)
     }
 }
 
-/// Bytes a second between memory and that many threads: `read` of one stream, `copy` from one to another, and
-/// `triad`, `a = b + s * c`. Reads and writes are both counted, and writes go around the caches where the machine can.
-///
-/// # Errors
-/// There is no memory for three streams.
-pub fn bandwidth(threads: usize) -> Result<Vec<Limit>> {
-    memory::bandwidth(threads.max(1))
-}
-
 /// Runs of which the best counts.
-const RUNS: usize = 7;
+pub const RUNS: usize = 7;
 
-/// The best rate of `body(t)`, which does `work` on thread `t`, over all threads.
-fn best(threads: usize, work: f64, body: impl Fn(usize) + Sync) -> f64 {
-    (0..RUNS).map(|_| threads as f64 * work / slowest(threads, &body)).fold(0.0, f64::max)
+/// Of so many runs, the best rate of `body(t)`, which does `work` on thread `t`, over all threads.
+fn best(runs: usize, threads: usize, work: f64, body: impl Fn(usize) + Sync) -> f64 {
+    (0..runs).map(|_| threads as f64 * work / slowest(threads, &body)).fold(0.0, f64::max)
 }
 
 /// Seconds that the slowest of the threads needs.

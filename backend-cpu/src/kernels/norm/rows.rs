@@ -3,10 +3,10 @@
 use gradus_tensor_core::Result;
 
 use super::{Backward, Forward};
-use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch};
 use crate::kernels::real::{moments, sum, sum2};
 use crate::level::Kernel;
+use crate::{Cpu, Level, stream};
 
 /// What an element costs, as `Cpu::for_chunks` counts it.
 const COST: usize = 3;
@@ -31,17 +31,21 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, centre: Centre, job: Forward<'_, T>) {
         return;
     }
     let n = x.len() / mean.len();
+    let streamed = stream::pays_by_row(cpu.level(), y, n);
     let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
     cpu.for_chunks(x.len() / n, n * COST, |rows| {
         let range = rows.start * n..rows.end * n;
         // SAFETY: chunks of rows are disjoint.
         let (y, mean, variance) =
             unsafe { (ys.part(range.clone()), means.part(rows.clone()), variances.part(rows.clone())) };
-        cpu.level().run(Rows { centre, eps, n, weight, bias, x: &x[range], y, mean, variance });
+        let level = cpu.level();
+        level.run(Rows { level, streamed, centre, eps, n, weight, bias, x: &x[range], y, mean, variance });
     });
 }
 
 struct Rows<'a, T> {
+    level: Level,
+    streamed: bool,
     centre: Centre,
     eps: f64,
     n: usize,
@@ -71,19 +75,26 @@ impl<T: Real> Kernel for Rows<'_, T> {
             let scale = T::ONE / (variance + T::of(self.eps)).sqrt();
             let shift = -(rest * scale);
             let normal = |x: T| (x - centre).fma(scale, shift);
-            match (self.weight, self.bias) {
-                (None, None) => {
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = normal(x));
+            let mut target = stream::Target::new(self.level, self.streamed, y);
+            while let Some((range, y)) = target.next() {
+                let x = &x[range.clone()];
+                if self.streamed {
+                    stream::expect(x.as_ptr().wrapping_add(n), x.len());
                 }
-                (Some(w), None) => {
-                    y.iter_mut().zip(x).zip(w).for_each(|((y, &x), &w)| *y = normal(x) * w);
-                }
-                (None, Some(b)) => {
-                    y.iter_mut().zip(x).zip(b).for_each(|((y, &x), &b)| *y = normal(x) + b);
-                }
-                (Some(w), Some(b)) => {
-                    for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
-                        *y = normal(x).fma(w, b);
+                match (self.weight.map(|w| &w[range.clone()]), self.bias.map(|b| &b[range])) {
+                    (None, None) => {
+                        y.iter_mut().zip(x).for_each(|(y, &x)| *y = normal(x));
+                    }
+                    (Some(w), None) => {
+                        y.iter_mut().zip(x).zip(w).for_each(|((y, &x), &w)| *y = normal(x) * w);
+                    }
+                    (None, Some(b)) => {
+                        y.iter_mut().zip(x).zip(b).for_each(|((y, &x), &b)| *y = normal(x) + b);
+                    }
+                    (Some(w), Some(b)) => {
+                        for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
+                            *y = normal(x).fma(w, b);
+                        }
                     }
                 }
             }
@@ -165,6 +176,42 @@ impl<T: Real> Kernel for GradRows<'_, T> {
             let second = sum2(gx, x, |acc, g, x| g.fma((x - mean) * scale, acc)) * share;
             for (gx, &x) in gx.iter_mut().zip(x) {
                 *gx = scale * (*gx - first - (x - mean) * scale * second);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streamed_rows_have_the_same_bits() {
+        for n in [16, 80, 128] {
+            let x: Vec<f32> = (0..3 * n).map(|i| ((i * 37) % 101) as f32 - 40.0).collect();
+            let (w, b): (Vec<f32>, Vec<f32>) = (0..n).map(|i| (1.0 + i as f32, i as f32 * 0.3)).unzip();
+            for (weight, bias) in
+                [(None, None), (Some(&w[..]), None), (None, Some(&b[..])), (Some(&w[..]), Some(&b[..]))]
+            {
+                let rows = |streamed| {
+                    let (mut y, mut mean, mut variance) = (vec![0.0; 3 * n], [0.0; 3], [0.0; 3]);
+                    let level = Level::detect();
+                    level.run(Rows {
+                        level,
+                        streamed,
+                        centre: Centre::Mean,
+                        eps: 1e-5,
+                        n,
+                        x: &x,
+                        weight,
+                        bias,
+                        y: &mut y,
+                        mean: &mut mean,
+                        variance: &mut variance,
+                    });
+                    (y, mean, variance)
+                };
+                assert_eq!(rows(true), rows(false));
             }
         }
     }
