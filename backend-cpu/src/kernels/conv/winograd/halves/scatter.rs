@@ -159,9 +159,8 @@ mod tests {
         }
         let low = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x1234, 0xfedc];
         for high in (0..=u16::MAX).step_by(2) {
-            let x: [f32; LANES] = std::array::from_fn(|i| {
-                f32::from_bits(((high as u32) << 16) + (i as u32 / 8 << 16) + low[i % 8])
-            });
+            let x: [f32; LANES] =
+                std::array::from_fn(|i| f32::from_bits(((high as u32 + i as u32 / 8) << 16) + low[i % 8]));
             // SAFETY: the machine has AVX-512.
             let got = unsafe { upper(x) };
             for (x, got) in x.into_iter().zip(got) {
