@@ -2,7 +2,8 @@
 //!
 //! A micro-tile of the result, 8 x 48 with AVX-512, is summed in registers: each step takes three vectors of a row of
 //! `b` and one number from each of eight rows of `a`. `b` is packed, a panel of 48 columns and [`DEPTH`] rows at a time,
-//! which then stays in the first two caches while all rows of `a` pass. `a` is read where it lies, unless it is a large
+//! which then stays in the first two caches while all rows of `a` pass; one that lies as a packed panel already
+//! ([`panel_width`]) is read in place. `a` is read where it lies, unless it is a large
 //! transposed matrix: then each step would touch a page of its own, and eight numbers of eight rows are laid side by
 //! side first. A library for large products packs both operands always, which for products that are a few hundred on
 //! a side takes as long as the multiplications. Where the last panel is narrow, so is its micro-tile.
@@ -15,7 +16,8 @@ use std::mem::MaybeUninit;
 use super::gemm::Old;
 use super::multiplied::Given;
 use super::pack::{LINE, Left, pack};
-use super::registers::Lanes;
+use super::registers::{Lanes, PLAIN};
+use crate::Level;
 use crate::kernels::dense::Real;
 
 /// Depth of a panel: 48 KB with AVX-512.
@@ -54,6 +56,15 @@ impl<T: Copy> Product<T> {
     }
 }
 
+/// The columns of a panel of these elements: a right operand of at most so many, whose rows lie so far apart, is not packed.
+pub(crate) fn panel_width<T>(level: Level) -> usize {
+    match level {
+        Level::Avx512 | Level::Amx => VECTORS * 64 / size_of::<T>(),
+        Level::Avx2 => 2 * 32 / size_of::<T>(),
+        _ => VECTORS * PLAIN,
+    }
+}
+
 /// Bytes of a row of the widest micro-tile.
 const WIDEST: usize = VECTORS * 64;
 /// Rows of the highest.
@@ -76,6 +87,9 @@ pub(super) unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(
     let width = ACROSS * V::LANES;
     let mut panel = MaybeUninit::<Rows<DEPTH>>::uninit();
     let panel: *mut V::Element = panel.as_mut_ptr().cast();
+    // Micro-tiles that are wider than the columns read rows of the panel beyond its end: they need one that is packed.
+    let whole = n == width || n.is_multiple_of(V::LANES) && m.is_multiple_of(ROWS);
+    let in_place = p.b_strides == [width as isize, 1] && n <= width && whole;
     let far = p.a_strides[1].unsigned_abs() * size_of::<V::Element>() >= FAR;
     let mut left = (p.a_strides[0] == 1 && far && m >= ROWS && n > width).then(Left::<V::Element>::new);
     for k in (0..depth).step_by(DEPTH) {
@@ -93,8 +107,12 @@ pub(super) unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(
                 // SAFETY: rows `k..k + len` and columns `j..j + cols` of `b`; the panel has `DEPTH` rows.
                 None => unsafe {
                     let from = p.b.offset(k as isize * p.b_strides[0] + j as isize * p.b_strides[1]);
-                    pack::<V, ACROSS>(from, p.b_strides, [len, cols], panel);
-                    panel.cast_const()
+                    if in_place {
+                        from
+                    } else {
+                        pack::<V, ACROSS>(from, p.b_strides, [len, cols], panel);
+                        panel.cast_const()
+                    }
                 },
             };
             // The next panel, of which each micro-tile expects a part.

@@ -7,11 +7,9 @@ use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 use super::amx::{self, Instructions};
 #[cfg(target_arch = "x86_64")]
 use super::bf16;
-use super::micro::{Product, panels};
+use super::micro::{Product, panel_width, panels};
 use super::pack::pack;
 use super::ready::{Packing, Ready};
-#[cfg(target_arch = "x86_64")]
-use super::registers::Lanes;
 use super::registers::PLAIN;
 use crate::{Level, Precision};
 
@@ -149,13 +147,7 @@ macro_rules! multiplied {
         }
 
         fn $packing(level: Level) -> Packing {
-            Packing::rows::<$t>(match level {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 | Level::Amx => 3 * <$wide>::LANES,
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => 2 * <$narrow>::LANES,
-                _ => 3 * PLAIN,
-            })
+            Packing::rows::<$t>(panel_width::<$t>(level))
         }
 
         /// # Safety

@@ -4,14 +4,13 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::planes::{LANES, Products, Tiles, stride};
+use super::planes::{LANES, Laid, Products, Tiles, stride};
 use super::tile::Tile;
 use super::weight::{self, padded};
-use super::{PRECISION, Pass, gather_channel, gather_scratch, scatter_scratch};
+use super::{Pass, gather_channel, gather_scratch, multiply, scatter_scratch};
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::dense::{Scratch, Stored, tasks};
-use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
-use crate::math::real::Real as _;
+use crate::kernels::matmul::gemm::{Mat, MatMut, Old};
 
 /// Transformed values of a block: three quarters of a megabyte of `f32`.
 const VALUES: usize = 3 << 16;
@@ -79,7 +78,8 @@ impl<S: Stored, F: Tile> Pass<'_, S, F> {
         let (channels, outputs) = (g.channels, g.outputs);
         let (count, pitch) = (tiles.count(), tiles.pitch());
         let together = outputs.min(OUTPUTS);
-        let (v_stride, m_stride) = (stride(channels, pitch), stride(together, pitch));
+        let laid = Laid::panels::<S::Computed>(cpu.level(), channels);
+        let (v_stride, m_stride) = (laid.stride(&tiles, channels), stride(together, pitch));
         let (u_pitch, u_stride) = (padded(channels), stride(outputs, padded(channels)));
         let mut v = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * v_stride)?;
         let mut m = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * m_stride)?;
@@ -89,8 +89,8 @@ impl<S: Stored, F: Tile> Pass<'_, S, F> {
         for c in 0..channels {
             let x = &x[(first * channels + c) * g.area()..];
             // SAFETY: channel `c` of the products lies in `v`.
-            let to = Products { start: unsafe { to.add(c * pitch) }, stride: v_stride };
-            gather_channel(cpu, g, tiles, &borders, x, to, scratch.slice());
+            let to = Products { start: unsafe { to.add(c * laid.channel) }, stride: v_stride };
+            gather_channel(cpu, g, tiles, &borders, x, to, laid, scratch.slice());
         }
         let v = v.as_slice();
         for start in (0..outputs).step_by(together) {
@@ -98,9 +98,9 @@ impl<S: Stored, F: Tile> Pass<'_, S, F> {
             for f in 0..F::PRODUCTS {
                 let to = &mut m.slice()[f * m_stride..(f + 1) * m_stride];
                 let mut c = MatMut::pitched(to, rows.len(), count, pitch);
-                let v = Mat::pitched(&v[f * v_stride..(f + 1) * v_stride], channels, count, pitch);
+                let v = &v[f * v_stride..(f + 1) * v_stride];
                 let u = Mat::pitched(&u[f * u_stride..(f + 1) * u_stride], outputs, channels, u_pitch);
-                product(PRECISION, &mut c, Old::Ignore, S::Computed::ONE, u.rows(rows.clone()), v);
+                multiply(&mut c, Old::Ignore, u.rows(rows.clone()), v, laid, 0);
             }
             let from = m.slice().as_mut_ptr();
             for o in rows {

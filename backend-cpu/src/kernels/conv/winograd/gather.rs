@@ -1,6 +1,6 @@
 //! From planes to what the products take.
 
-use super::planes::{Borders, NARROW, Planes, Products, Rows, Tiles, place};
+use super::planes::{Borders, Laid, NARROW, Planes, Products, Rows, Tiles, place};
 use super::tile::{self, MOST, Tile};
 use crate::kernels::dense::Real;
 use crate::kernels::matmul::registers::{InLanes, Lanes};
@@ -13,6 +13,7 @@ pub(super) struct Gather<'a, T, F> {
     pub(super) scratch: &'a mut [T],
     /// Room for [`PRODUCTS`](Tile::PRODUCTS) times [`Tiles::count`] values.
     pub(super) to: Products<T>,
+    pub(super) laid: Laid,
 }
 
 impl<T: Real, F: Tile> InLanes<T> for Gather<'_, T, F> {
@@ -116,7 +117,7 @@ impl<T: Real, F: Tile> InLanes<T> for Gather<'_, T, F> {
                 // SAFETY: the lines hold so many padded rows from there on; the tiles of this row are in the products'
                 // room, which is this call's.
                 unsafe {
-                    let to = self.to.start.add(r * row + p);
+                    let to = self.to.start.add(self.laid.at(r * row + p));
                     tile::twice::<V, F, tile::Input>(from, width as isize, to, self.to.stride);
                 }
             }

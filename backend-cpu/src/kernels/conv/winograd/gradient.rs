@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::planes::{self, Planes, Products, Tiles, stride};
+use super::planes::{self, Laid, Planes, Products, Tiles, stride};
 use super::scatter::Spread;
 use super::tile::Tile;
 use super::weight::{self, padded};
-use super::{PRECISION, gather, images_at_once};
+use super::{PRECISION, gather, halves_scratch, images_at_once};
+#[cfg(target_arch = "x86_64")]
+use super::{halves, tile};
 use crate::Cpu;
 use crate::kernels::conv::geometry::Geometry;
 use crate::kernels::dense::{Parts, Real, Scratch, Stored, tasks};
@@ -40,7 +42,7 @@ pub(super) fn backward_weight<S: Stored, F: Tile>(
     let mut m = Scratch::new(cpu, F::PRODUCTS * stride(outputs, all.pitch()))?;
     let blocks = [0, 1].map(|d| [outputs, channels][d].div_ceil(BLOCK[d]));
     if most == g.images && blocks[0] * blocks[1] >= FEWEST {
-        gather(cpu, g, all, x, v.slice())?;
+        gather(cpu, g, all, x, v.slice(), Laid::rows(&all))?;
         spread(cpu, g, all, gy, m.slice())?;
         let sums = Sums { cpu, g, tiles: all, v: v.as_slice(), m: m.as_slice() };
         let gw = Parts::new(gw);
@@ -56,7 +58,7 @@ pub(super) fn backward_weight<S: Stored, F: Tile>(
     let mut old = Old::Ignore;
     for first in (0..g.images).step_by(most) {
         let tiles = Tiles::<F>::new(g, most.min(g.images - first));
-        gather(cpu, g, tiles, &x[first * channels * g.area()..], v.slice())?;
+        gather(cpu, g, tiles, &x[first * channels * g.area()..], v.slice(), Laid::rows(&tiles))?;
         spread(cpu, g, tiles, &gy[first * outputs * g.out_area()..], m.slice())?;
         let sums = Sums { cpu, g, tiles, v: v.as_slice(), m: m.as_slice() };
         let cut = Cut::new(outputs, channels, tiles.count());
@@ -132,13 +134,28 @@ fn spread<S: Stored, F: Tile>(
     let stride = planes::stride(outputs, pitch);
     assert!(to.len() >= F::PRODUCTS * stride);
     let to = SendPtr(to.as_mut_ptr());
-    let more = if S::SAME { 0 } else { read.scratch() };
+    let needed = match S::SAME {
+        true => tiles.scatter_scratch(),
+        false => (tiles.scatter_scratch() + read.scratch()).max(halves_scratch(&tiles)),
+    };
     tasks(cpu, outputs, F::PRODUCTS * tiles.count(), |o| {
-        let mut scratch = Scratch::new(cpu, tiles.scatter_scratch() + more)?;
-        let (scratch, wide) = scratch.slice().split_at_mut(tiles.scatter_scratch());
-        let planes = Planes::new(cpu, &gy[o * g.out_area()..], outputs * g.out_area(), &read, wide);
+        let mut scratch = Scratch::<S::Computed>::new(cpu, needed)?;
         // SAFETY: channel `o` of the products lies in `to`, and is written by this task alone.
         let to = Products { start: unsafe { to.get().add(o * pitch) }, stride };
+        #[cfg(target_arch = "x86_64")]
+        if halves::suits::<S, F>(cpu.level()) {
+            let (data, images, pitch) = (&gy[o * g.out_area()..], tiles.images, outputs * g.out_area());
+            let first = [(tiles.first * F::OUT) as isize, 0];
+            let planes = halves::Planes { data, images, pitch, size: tiles.out, first };
+            let to = Products { start: to.start.cast(), stride };
+            let (grid, scratch) = (halves::Grid::new(&tiles), bytemuck::cast_slice_mut(scratch.slice()));
+            let laid = Laid::rows(&tiles);
+            // SAFETY: that level; the channel has room for its products.
+            unsafe { halves::gather::<S, tile::OutputAdjoint>(planes, grid, scratch, to, laid) };
+            return Ok(());
+        }
+        let (scratch, wide) = scratch.slice().split_at_mut(tiles.scatter_scratch());
+        let planes = Planes::new(cpu, &gy[o * g.out_area()..], outputs * g.out_area(), &read, wide);
         S::Computed::in_lanes(cpu.level(), Spread { tiles, planes, scratch, to });
         Ok(())
     })

@@ -12,7 +12,8 @@
 //! weight is what is large: then a task takes some output channels, transforms their weights, multiplies and transforms
 //! ([`outputs`]), so that no transformed weight leaves the cache either. The weight's gradient ([`gradient`]) has the same
 //! two ways. Every cut depends on shapes alone. Half precision is widened just before a transform and rounded, once, just
-//! after one, a channel at a time.
+//! after one, a channel at a time; `bf16` with AVX-512 is, while it is in registers (`halves`). Transformed inputs lie as
+//! the products take them, in panels ([`Laid`]), unless it is the weight's gradient that is wanted.
 //!
 //! Which tile a convolution has depends on its dtype, the device's precision and shapes: the large one where it makes fewer
 //! multiplications, those of tiles that lie partly outside included.
@@ -25,6 +26,8 @@ mod blocks;
 mod four;
 mod gather;
 mod gradient;
+#[cfg(target_arch = "x86_64")]
+mod halves;
 mod outputs;
 mod planes;
 mod scatter;
@@ -38,13 +41,14 @@ use gradus_tensor_core::{DType, Result};
 
 use self::four::Four;
 use self::gather::Gather;
-use self::planes::{Borders, Planes, Products, Tiles};
+use self::planes::{Borders, Laid, Planes, Products, Tiles};
 use self::scatter::Scatter;
 use self::tile::Tile;
 use self::two::Two;
 use super::epilogue::{Epilogue, Runs};
 use super::geometry::Geometry;
-use crate::kernels::dense::{Parts, Scratch, Stored, tasks};
+use crate::kernels::dense::{Parts, Real, Scratch, Stored, tasks};
+use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
 use crate::kernels::matmul::registers::Registers;
 use crate::parallel::SendPtr;
 use crate::{Cpu, Precision};
@@ -177,6 +181,22 @@ impl<'a, S: Stored, F: Tile> Pass<'a, S, F> {
         let (level, outputs, area) = (self.cpu.level(), self.g.outputs, self.g.out_area());
         let (first, image_pitch) = ((first * outputs + o) * area + tiles.before(), outputs * area);
         let (epilogue, bias, each) = (self.epilogue, self.epilogue.start(o), tiles.outputs());
+        #[cfg(target_arch = "x86_64")]
+        if halves::suits::<S, F>(level) && !epilogue.follows() {
+            let (rows, len) = (tiles.written().len(), tiles.out[1]);
+            let target = halves::Target {
+                planes: &self.y,
+                first,
+                pitch: image_pitch,
+                images: tiles.images,
+                rows,
+                len,
+            };
+            let from = Products { start: from.start.cast(), stride: from.stride };
+            let (bias, scratch) = (bytemuck::cast(bias), bytemuck::cast_slice_mut(scratch));
+            // SAFETY: that level; so many products lie there, and these rows are this call's alone.
+            return unsafe { halves::scatter(&target, halves::Grid::new(&tiles), from, bias, scratch) };
+        }
         let (scratch, wide) = scratch.split_at_mut(tiles.scatter_scratch());
         if let Some(planes) = S::computed_parts(&self.y) {
             let work = Scatter { tiles, from, bias, scratch, planes, first, image_pitch };
@@ -204,7 +224,10 @@ impl<'a, S: Stored, F: Tile> Pass<'a, S, F> {
 
 /// Elements of scratch memory for [`Pass::scatter`].
 fn scatter_scratch<S: Stored, F: Tile>(tiles: &Tiles<F>) -> usize {
-    tiles.scatter_scratch() + if S::SAME { 0 } else { tiles.images * tiles.outputs() }
+    match S::SAME {
+        true => tiles.scatter_scratch(),
+        false => (tiles.scatter_scratch() + tiles.images * tiles.outputs()).max(halves_scratch(tiles)),
+    }
 }
 
 /// Transforms all channels of some images, from the first one of `x` on.
@@ -214,21 +237,23 @@ fn gather<S: Stored, F: Tile>(
     tiles: Tiles<F>,
     x: &[S],
     to: &mut [S::Computed],
+    laid: Laid,
 ) -> Result<()> {
-    let (channels, pitch) = (g.channels, tiles.pitch());
-    let stride = planes::stride(channels, pitch);
+    let channels = g.channels;
+    let stride = laid.stride(&tiles, channels);
     assert!(to.len() >= F::PRODUCTS * stride);
     let (to, borders) = (SendPtr(to.as_mut_ptr()), tiles.borders());
     tasks(cpu, channels, F::PRODUCTS * tiles.count(), |c| {
         let mut scratch = Scratch::new(cpu, gather_scratch::<S, F>(&tiles))?;
         // SAFETY: channel `c` of the products lies in `to`, and is written by this task alone.
-        let to = Products { start: unsafe { to.get().add(c * pitch) }, stride };
-        gather_channel(cpu, g, tiles, &borders, &x[c * g.area()..], to, scratch.slice());
+        let to = Products { start: unsafe { to.get().add(c * laid.channel) }, stride };
+        gather_channel(cpu, g, tiles, &borders, &x[c * g.area()..], to, laid, scratch.slice());
         Ok(())
     })
 }
 
 /// Transforms one channel of some images, from the first one of `x` on.
+#[allow(clippy::too_many_arguments)] // where it is, what of it, and where it goes
 fn gather_channel<S: Stored, F: Tile>(
     cpu: &Cpu,
     g: &Geometry,
@@ -236,16 +261,39 @@ fn gather_channel<S: Stored, F: Tile>(
     borders: &Borders,
     x: &[S],
     to: Products<S::Computed>,
+    laid: Laid,
     scratch: &mut [S::Computed],
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if halves::suits::<S, F>(cpu.level()) {
+        let first = [(tiles.first * F::OUT) as isize - tiles.padding[0], -tiles.padding[1]];
+        let (images, pitch, size) = (tiles.images, g.channels * g.area(), tiles.size);
+        let planes = halves::Planes { data: x, images, pitch, size, first };
+        let to = Products { start: to.start.cast(), stride: to.stride };
+        let (grid, scratch) = (halves::Grid::new(&tiles), bytemuck::cast_slice_mut(scratch));
+        // SAFETY: that level; the channel has room for its products.
+        return unsafe { halves::gather::<S, tile::Input>(planes, grid, scratch, to, laid) };
+    }
     let (scratch, wide) = scratch.split_at_mut(tiles.gather_scratch());
     let planes = Planes::new(cpu, x, g.channels * g.area(), &tiles.read(), wide);
-    S::Computed::in_lanes(cpu.level(), Gather { tiles, borders, planes, scratch, to });
+    S::Computed::in_lanes(cpu.level(), Gather { tiles, borders, planes, scratch, to, laid });
 }
 
 /// Elements of scratch memory for [`gather_channel`].
 fn gather_scratch<S: Stored, F: Tile>(tiles: &Tiles<F>) -> usize {
-    tiles.gather_scratch() + if S::SAME { 0 } else { tiles.read().scratch() }
+    match S::SAME {
+        true => tiles.gather_scratch(),
+        false => (tiles.gather_scratch() + tiles.read().scratch()).max(halves_scratch(tiles)),
+    }
+}
+
+/// Elements of scratch memory for the transforms of `halves`.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+fn halves_scratch<F: Tile>(tiles: &Tiles<F>) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return halves::Grid::new(tiles).scratch();
+    #[cfg(not(target_arch = "x86_64"))]
+    0
 }
 
 /// So many images that values between the phases, of so many channels, are at most `most`.
@@ -254,4 +302,16 @@ fn images_at_once<F: Tile>(g: &Geometry, channels: usize, most: usize) -> usize 
     // Even shares, rather than a small rest.
     let parts = (g.images * of_one).div_ceil(most);
     g.images.div_ceil(parts.clamp(1, g.images))
+}
+
+/// `c = u @ v` or `c += u @ v`, for the channels of the panels `v` from `first` on.
+fn multiply<T: Real>(c: &mut MatMut<'_, T>, old: Old, u: Mat<'_, T>, v: &[T], laid: Laid, first: usize) {
+    for start in (0..c.cols).step_by(laid.width) {
+        let tiles = start..(start + laid.width).min(c.cols);
+        let at = laid.at(start) + first * laid.width;
+        let v = Mat::strided(v, at, [u.cols, tiles.len()], [laid.width as isize, 1]);
+        // SAFETY: the only part that is alive.
+        let mut c = unsafe { c.tile(0..c.rows, tiles) };
+        product(PRECISION, &mut c, old, T::ONE, u, v);
+    }
 }

@@ -4,48 +4,64 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::planes::{Products, Tiles, stride};
+use super::planes::{Laid, Products, Tiles, stride};
 use super::tile::Tile;
 use super::weight::{self, padded};
-use super::{PRECISION, Pass, gather, images_at_once, scatter_scratch};
+use super::{Pass, gather, images_at_once, multiply, scatter_scratch};
 use crate::kernels::dense::{Scratch, Stored, tasks};
-use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
-use crate::math::real::Real as _;
+use crate::kernels::matmul::gemm::{Mat, MatMut, Old};
 
 /// Transformed values of the input: 16 MB of `f32`, a part of a last-level cache.
 const VALUES: usize = 1 << 22;
 /// Output channels of a task.
 const OUTPUTS: usize = 32;
-/// Transformed weights of a task at a time: half a megabyte of `f32`.
-const WEIGHTS: usize = 1 << 17;
-/// Channels whose weights are transformed at a time are a multiple of this, or its half: where products cut their sums.
+/// With at most so many tiles a task has twice as many: or else it has too little use for the transformed input, which
+/// comes from a last-level cache.
+const FEW: usize = 48;
+/// Transformed weights of a task at a time: 0.6 MB of `f32`.
+const WEIGHTS: usize = 9 << 14;
+/// Channels whose weights are transformed at a time are at most so many, where products cut their sums, or a part of it
+/// that is a power of two.
 const DEPTH: usize = 256;
+const LEAST: usize = 64;
 
 impl<S: Stored, F: Tile> Pass<'_, S, F> {
     pub(super) fn by_outputs(&self) -> Result<()> {
         let Pass { cpu, g, .. } = *self;
         let most = images_at_once::<F>(g, g.channels, VALUES);
         let tiles = |images: usize| Tiles::<F>::new(g, images);
-        let mut v = Scratch::new(cpu, F::PRODUCTS * stride(g.channels, tiles(most).pitch()))?;
+        let laid = Laid::panels::<S::Computed>(cpu.level(), g.channels);
+        let mut v = Scratch::new(cpu, F::PRODUCTS * laid.stride(&tiles(most), g.channels))?;
         for first in (0..g.images).step_by(most) {
             let tiles = tiles(most.min(g.images - first));
-            gather(cpu, g, tiles, &self.x[first * g.channels * g.area()..], v.slice())?;
+            gather(cpu, g, tiles, &self.x[first * g.channels * g.area()..], v.slice(), laid)?;
             let v = v.as_slice();
-            let cost = OUTPUTS * g.channels * tiles.count() * F::PRODUCTS / 4;
-            tasks(cpu, g.outputs.div_ceil(OUTPUTS), cost, |i| {
-                let some = i * OUTPUTS..((i + 1) * OUTPUTS).min(g.outputs);
-                self.outputs(tiles, first, v, some)
+            let each = if tiles.count() <= FEW { 2 * OUTPUTS } else { OUTPUTS };
+            let cost = each * g.channels * tiles.count() * F::PRODUCTS / 4;
+            tasks(cpu, g.outputs.div_ceil(each), cost, |i| {
+                let some = i * each..((i + 1) * each).min(g.outputs);
+                self.outputs(tiles, first, v, laid, some)
             })?;
         }
         Ok(())
     }
 
     /// Some output channels of some images, from `first` on, whose transformed input is `v`.
-    fn outputs(&self, tiles: Tiles<F>, first: usize, v: &[S::Computed], some: Range<usize>) -> Result<()> {
+    fn outputs(
+        &self,
+        tiles: Tiles<F>,
+        first: usize,
+        v: &[S::Computed],
+        laid: Laid,
+        some: Range<usize>,
+    ) -> Result<()> {
         let Pass { cpu, g, .. } = *self;
         let (count, pitch) = (tiles.count(), tiles.pitch());
-        let (v_stride, m_stride) = (stride(g.channels, pitch), stride(some.len(), pitch));
-        let together = if F::PRODUCTS * OUTPUTS * DEPTH > WEIGHTS { DEPTH / 2 } else { DEPTH };
+        let (v_stride, m_stride) = (laid.stride(&tiles, g.channels), stride(some.len(), pitch));
+        let mut together = DEPTH;
+        while together > LEAST && F::PRODUCTS * some.len() * together > WEIGHTS {
+            together /= 2;
+        }
         let u_stride = stride(some.len(), padded(together.min(g.channels)));
         let mut u = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * u_stride)?;
         let mut m = Scratch::<S::Computed>::new(cpu, F::PRODUCTS * m_stride)?;
@@ -59,10 +75,10 @@ impl<S: Stored, F: Tile> Pass<'_, S, F> {
             for f in 0..F::PRODUCTS {
                 let u = &u.as_slice()[f * u_stride..(f + 1) * u_stride];
                 let u = Mat::pitched(u, some.len(), channels.len(), u_pitch);
-                let v = Mat::pitched(&v[f * v_stride..(f + 1) * v_stride], g.channels, count, pitch);
+                let v = &v[f * v_stride..(f + 1) * v_stride];
                 let m = &mut m.slice()[f * m_stride..(f + 1) * m_stride];
                 let mut c = MatMut::pitched(m, some.len(), count, pitch);
-                product(PRECISION, &mut c, old, S::Computed::ONE, u, v.rows(channels.clone()));
+                multiply(&mut c, old, u, v, laid, channels.start);
             }
             old = Old::Keep;
         }

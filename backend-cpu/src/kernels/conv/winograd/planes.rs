@@ -10,8 +10,9 @@ use super::super::super::dense::{Real, Stored};
 use super::super::forward::pitch;
 use super::super::geometry::Geometry;
 use super::tile::Tile;
-use crate::Cpu;
+use crate::kernels::matmul::micro::panel_width;
 use crate::kernels::matmul::registers::Lanes;
+use crate::{Cpu, Level};
 
 /// Tile rows begin at multiples of so many: the widest register.
 pub(super) const LANES: usize = 16;
@@ -252,6 +253,41 @@ pub(super) fn stride(rows: usize, pitch: usize) -> usize {
 pub(super) struct Products<T> {
     pub(super) start: *mut T,
     pub(super) stride: usize,
+}
+
+/// How tiles of some channels lie in the matrix of a product: a row for each channel, or in panels, whose rows follow each
+/// other, as products take their right operand ([`panel_width`]).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Laid {
+    /// From one channel to the next.
+    pub(super) channel: usize,
+    /// Tiles of a panel.
+    pub(super) width: usize,
+    /// From one panel to the next.
+    panel: usize,
+}
+
+impl Laid {
+    pub(super) fn rows<F: Tile>(tiles: &Tiles<F>) -> Self {
+        Laid { channel: tiles.pitch(), width: tiles.count(), panel: 0 }
+    }
+
+    pub(super) fn panels<T>(level: Level, channels: usize) -> Self {
+        let width = panel_width::<T>(level);
+        Laid { channel: width, width, panel: channels * width }
+    }
+
+    /// Elements that so many tiles of so many channels take.
+    pub(super) fn stride<F: Tile>(&self, tiles: &Tiles<F>, channels: usize) -> usize {
+        stride(channels, self.channel * tiles.count().div_ceil(self.width))
+    }
+
+    /// Where a tile of the first channel lies; as many tiles as a register has lanes follow, if the number of the tile is
+    /// a multiple of those.
+    #[inline(always)]
+    pub(super) fn at(&self, tile: usize) -> usize {
+        tile / self.width * self.panel + tile % self.width
+    }
 }
 
 /// A row of an image between zeros.
