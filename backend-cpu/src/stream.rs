@@ -120,7 +120,9 @@ impl<'a, T: Element> Target<'a, T> {
         self.done += self.held;
         self.held = if self.streamed { self.scratch.len().min(self.rest.len()) } else { self.rest.len() };
         if self.held == 0 {
-            fence();
+            if self.streamed {
+                fence();
+            }
             return None;
         }
         let to = if self.streamed { &mut self.scratch[..self.held] } else { &mut self.rest[..] };

@@ -43,31 +43,61 @@ impl Planes {
     }
 }
 
+/// A forward pass whose tasks own channels.
+pub(super) struct Channels<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) y: Parts<'a, T>,
+    eps: f64,
+    weight: Option<&'a [T]>,
+    bias: Option<&'a [T]>,
+    mean: Parts<'a, T>,
+    variance: Parts<'a, T>,
+}
+
+impl<'a, T: Real> Channels<'a, T> {
+    pub(super) fn new(job: Forward<'a, T>) -> Self {
+        let Forward { eps, x, weight, bias, y, mean, variance } = job;
+        let (y, mean, variance) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
+        Self { x, y, eps, weight, bias, mean, variance }
+    }
+
+    /// Notes the statistics of a channel, and gives the numbers of its [`Apply`]: mean, scale and shift.
+    ///
+    /// # Safety
+    /// No other task has the channel.
+    #[inline(always)]
+    pub(super) unsafe fn note(&self, c: usize, mean: f64, variance: f64) -> [T; 3] {
+        // SAFETY: promised by the caller.
+        unsafe {
+            self.mean.part(c..c + 1)[0] = T::of(mean);
+            self.variance.part(c..c + 1)[0] = T::of(variance);
+        }
+        let scale = T::of(1.0 / (variance + self.eps).sqrt()) * self.weight.map_or(T::ONE, |w| w[c]);
+        let (mean, shift) = centre(mean, scale, self.bias.map_or(T::ZERO, |b| b[c]));
+        [mean, scale, shift]
+    }
+}
+
 pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) -> Result<()> {
-    let Forward { eps, x, weight, bias, y, mean, variance } = job;
     let planes = Planes::new(shape);
-    if x.is_empty() {
-        mean.fill(T::of(f64::NAN));
-        variance.fill(T::of(f64::NAN));
+    if job.x.is_empty() {
+        job.mean.fill(T::of(f64::NAN));
+        job.variance.fill(T::of(f64::NAN));
         return Ok(());
     }
+    let job = Channels::new(job);
     if planes.area <= SHORT {
-        return columns::forward(cpu, planes, Forward { eps, x, weight, bias, y, mean, variance });
+        return columns::forward(cpu, planes, &job);
     }
-    let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
     tasks(cpu, planes.channels, planes.count() * COST, |c| {
-        let (m, v) = cpu.level().run(Moments { pieces: &planes.pieces(c, x) });
+        let (mean, variance) = cpu.level().run(Moments { pieces: &planes.pieces(c, job.x) });
         // SAFETY: channels are disjoint.
-        unsafe {
-            means.part(c..c + 1)[0] = T::of(m);
-            variances.part(c..c + 1)[0] = T::of(v);
-        }
-        let scale = T::of(1.0 / (v + eps).sqrt()) * weight.map_or(T::ONE, |w| w[c]);
-        let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[c]));
+        let [mean, scale, shift] = unsafe { job.note(c, mean, variance) };
         for start in planes.starts(c) {
+            let range = start..start + planes.area;
             // SAFETY: planes are disjoint.
-            let y = unsafe { ys.part(start..start + planes.area) };
-            cpu.level().run(Apply { x: &x[start..start + planes.area], y, mean, scale, shift });
+            let y = unsafe { job.y.part(range.clone()) };
+            cpu.level().run(Apply { x: &job.x[range], y, mean, scale, shift });
         }
         Ok(())
     })
@@ -75,6 +105,7 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) ->
 
 /// What is subtracted from the elements, and what is added after scaling: the bias, and what of the mean the
 /// type cannot hold.
+#[inline(always)]
 pub(super) fn centre<T: Real>(mean: f64, scale: T, bias: T) -> (T, T) {
     let held = T::of(mean);
     (held, bias - T::of(mean - held.to_f64()) * scale)
@@ -131,35 +162,65 @@ impl<T: Real> Kernel for Apply<'_, T> {
     }
 }
 
+/// A backward pass whose tasks own channels.
+pub(super) struct GradChannels<'a, T> {
+    pub(super) g: &'a [T],
+    pub(super) x: &'a [T],
+    pub(super) mean: &'a [T],
+    pub(super) gx: Parts<'a, T>,
+    eps: f64,
+    variance: &'a [T],
+    weight: Option<&'a [T]>,
+    gweight: Parts<'a, T>,
+    gbias: Parts<'a, T>,
+}
+
+impl<'a, T: Real> GradChannels<'a, T> {
+    pub(super) fn new(job: Backward<'a, T>) -> Self {
+        let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
+        let (gx, gweight, gbias) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
+        Self { g, x, mean, gx, eps, variance, weight, gweight, gbias }
+    }
+
+    /// Notes the gradients of a channel's weight and bias by the sums of `g` and of `g * (x - mean)` over `count`
+    /// elements, and gives the numbers of its [`GradApply`]: mean, scale, first and slope.
+    ///
+    /// # Safety
+    /// No other task has the channel.
+    #[inline(always)]
+    pub(super) unsafe fn note(&self, c: usize, [of_g, of_gx]: [f64; 2], count: f64) -> [T; 4] {
+        let r = 1.0 / (self.variance[c].to_f64() + self.eps).sqrt();
+        // SAFETY: promised by the caller.
+        unsafe {
+            self.gbias.part(c..c + 1)[0] = T::of(of_g);
+            self.gweight.part(c..c + 1)[0] = T::of(of_gx * r);
+        }
+        let scale = T::of(r) * self.weight.map_or(T::ONE, |w| w[c]);
+        [self.mean[c], scale, T::of(of_g / count), T::of(of_gx * r * r / count)]
+    }
+}
+
 pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) -> Result<()> {
-    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
     let planes = Planes::new(shape);
-    if x.is_empty() {
-        gweight.fill(T::ZERO);
-        gbias.fill(T::ZERO);
+    if job.x.is_empty() {
+        job.gweight.fill(T::ZERO);
+        job.gbias.fill(T::ZERO);
         return Ok(());
     }
+    let job = GradChannels::new(job);
     if planes.area <= SHORT {
-        let job = Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias };
-        return columns::backward(cpu, planes, job);
+        return columns::backward(cpu, planes, &job);
     }
-    let (gxs, gweights, gbiases) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
+    let GradChannels { g, x, .. } = job;
     tasks(cpu, planes.channels, 2 * planes.count() * COST, |c| {
-        let mean = mean[c];
-        let sums = cpu.level().run(GradSums { g: &planes.pieces(c, g), x: &planes.pieces(c, x), mean });
-        let r = 1.0 / (variance[c].to_f64() + eps).sqrt();
+        let pieces = GradSums { g: &planes.pieces(c, g), x: &planes.pieces(c, x), mean: job.mean[c] };
+        let sums = cpu.level().run(pieces).into();
         // SAFETY: channels are disjoint.
-        unsafe {
-            gbiases.part(c..c + 1)[0] = T::of(sums.0);
-            gweights.part(c..c + 1)[0] = T::of(sums.1 * r);
-        }
-        let count = planes.count() as f64;
-        let scale = T::of(r) * weight.map_or(T::ONE, |w| w[c]);
-        let (first, slope) = (T::of(sums.0 / count), T::of(sums.1 * r * r / count));
+        let [mean, scale, first, slope] = unsafe { job.note(c, sums, planes.count() as f64) };
         for start in planes.starts(c) {
             let range = start..start + planes.area;
             // SAFETY: planes are disjoint.
-            let gx = unsafe { gxs.part(range.clone()) };
+            let gx = unsafe { job.gx.part(range.clone()) };
             cpu.level().run(GradApply { g: &g[range.clone()], x: &x[range], gx, mean, scale, first, slope });
         }
         Ok(())

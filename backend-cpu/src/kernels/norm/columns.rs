@@ -6,8 +6,7 @@
 
 use gradus_tensor_core::Result;
 
-use super::batch::{Planes, centre};
-use super::{Backward, Forward};
+use super::batch::{Channels, GradChannels, Planes};
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, tasks};
 use crate::kernels::real::{LANES, padded, sum};
@@ -178,26 +177,14 @@ fn each(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns) + Sync)
     })
 }
 
-pub(super) fn forward<T: Real>(cpu: &Cpu, planes: Planes, job: Forward<'_, T>) -> Result<()> {
-    let Forward { eps, x, weight, bias, y, mean, variance } = job;
-    let (ys, means, variances) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
-    each(cpu, planes, 3, |columns| {
-        let range = columns.first..columns.first + columns.channels;
-        // SAFETY: no other task has these channels.
-        let (mean, variance) = unsafe { (means.part(range.clone()), variances.part(range)) };
-        cpu.level().run(Normalize { columns, eps, x, weight, bias, y: &ys, mean, variance });
-    })
+pub(super) fn forward<T: Real>(cpu: &Cpu, planes: Planes, job: &Channels<'_, T>) -> Result<()> {
+    each(cpu, planes, 3, |columns| cpu.level().run(Normalize { columns, job }))
 }
 
+/// No other task has these channels.
 struct Normalize<'a, T> {
     columns: Columns,
-    eps: f64,
-    x: &'a [T],
-    weight: Option<&'a [T]>,
-    bias: Option<&'a [T]>,
-    y: &'a Parts<'a, T>,
-    mean: &'a mut [T],
-    variance: &'a mut [T],
+    job: &'a Channels<'a, T>,
 }
 
 impl<T: Real> Kernel for Normalize<'_, T> {
@@ -205,7 +192,8 @@ impl<T: Real> Kernel for Normalize<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { columns, eps, x, weight, bias, y, mean, variance } = self;
+        let Self { columns, job } = self;
+        let x = job.x;
         let count = columns.planes.count() as f64;
         let sums = columns.sum(&columns.spread(|_| [T::ZERO]), x, x, |[sum], _, x, _| [sum + x]);
         let about = |c: usize| T::of(sums[c][0] / count);
@@ -217,51 +205,23 @@ impl<T: Real> Kernel for Normalize<'_, T> {
         for c in 0..columns.channels {
             // What rounding left of the mean.
             let rest = sums[c][0] / count;
-            let (m, v) = (about(c).to_f64() + rest, sums[c][1] / count - rest * rest);
-            (mean[c], variance[c]) = (T::of(m), T::of(v));
-            let at = columns.first + c;
-            let scale = T::of(1.0 / (v + eps).sqrt()) * weight.map_or(T::ONE, |w| w[at]);
-            let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[at]));
-            numbers[c] = [mean, scale, shift];
+            let (mean, variance) = (about(c).to_f64() + rest, sums[c][1] / count - rest * rest);
+            // SAFETY: no other task has this channel.
+            numbers[c] = unsafe { job.note(columns.first + c, mean, variance) };
         }
         let numbers = columns.spread(|c| numbers[c]);
-        columns.apply(&numbers, x, x, y, |[mean, scale, shift], x, _| (x - mean).fma(scale, shift));
+        columns.apply(&numbers, x, x, &job.y, |[mean, scale, shift], x, _| (x - mean).fma(scale, shift));
     }
 }
 
-pub(super) fn backward<T: Real>(cpu: &Cpu, planes: Planes, job: Backward<'_, T>) -> Result<()> {
-    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
-    let (gxs, gweights, gbiases) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
-    each(cpu, planes, 4, |columns| {
-        let range = columns.first..columns.first + columns.channels;
-        // SAFETY: no other task has these channels.
-        let (gweight, gbias) = unsafe { (gweights.part(range.clone()), gbiases.part(range)) };
-        cpu.level().run(Differentiate {
-            columns,
-            eps,
-            g,
-            x,
-            mean,
-            variance,
-            weight,
-            gx: &gxs,
-            gweight,
-            gbias,
-        });
-    })
+pub(super) fn backward<T: Real>(cpu: &Cpu, planes: Planes, job: &GradChannels<'_, T>) -> Result<()> {
+    each(cpu, planes, 4, |columns| cpu.level().run(Differentiate { columns, job }))
 }
 
+/// No other task has these channels.
 struct Differentiate<'a, T> {
     columns: Columns,
-    eps: f64,
-    g: &'a [T],
-    x: &'a [T],
-    mean: &'a [T],
-    variance: &'a [T],
-    weight: Option<&'a [T]>,
-    gx: &'a Parts<'a, T>,
-    gweight: &'a mut [T],
-    gbias: &'a mut [T],
+    job: &'a GradChannels<'a, T>,
 }
 
 impl<T: Real> Kernel for Differentiate<'_, T> {
@@ -269,23 +229,78 @@ impl<T: Real> Kernel for Differentiate<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { columns, eps, g, x, mean, variance, weight, gx, gweight, gbias } = self;
+        let Self { columns, job } = self;
+        let (g, x) = (job.g, job.x);
         let count = columns.planes.count() as f64;
-        let means = columns.spread(|c| [mean[columns.first + c]]);
+        let means = columns.spread(|c| [job.mean[columns.first + c]]);
         let sums =
             columns.sum(&means, g, x, |[first, second], mean, g, x| [first + g, g.fma(x - mean, second)]);
         let mut numbers = [[T::ZERO; 4]; COLUMNS];
         for c in 0..columns.channels {
-            let at = columns.first + c;
-            let [of_g, of_gx] = sums[c];
-            let r = 1.0 / (variance[at].to_f64() + eps).sqrt();
-            (gbias[c], gweight[c]) = (T::of(of_g), T::of(of_gx * r));
-            let scale = T::of(r) * weight.map_or(T::ONE, |w| w[at]);
-            numbers[c] = [mean[at], scale, T::of(of_g / count), T::of(of_gx * r * r / count)];
+            // SAFETY: no other task has this channel.
+            numbers[c] = unsafe { job.note(columns.first + c, sums[c], count) };
         }
         let numbers = columns.spread(|c| numbers[c]);
-        columns.apply(&numbers, g, x, gx, |[mean, scale, first, slope], g, x| {
+        columns.apply(&numbers, g, x, &job.gx, |[mean, scale, first, slope], g, x| {
             scale * (g - first - (x - mean) * slope)
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Backward, Forward};
+    use super::*;
+    use crate::Level;
+
+    /// Everything that both passes make of planes, with the channels cut into tasks of so many.
+    fn passes(planes: Planes, together: usize) -> [Vec<f32>; 6] {
+        let Planes { images, channels, area } = planes;
+        let n = images * channels * area;
+        let numbers = |k: usize| (0..n).map(|i| ((i * k) % 127) as f32 * 0.25 - 9.0).collect::<Vec<_>>();
+        let (x, g) = (numbers(37), numbers(53));
+        let each = |k: f32| (0..channels).map(|c| 0.5 + c as f32 * k).collect::<Vec<_>>();
+        let (weight, bias, level) = (each(0.3), each(-0.7), Level::detect());
+        let tasks = || (0..channels).step_by(together).map(|first| (first, together.min(channels - first)));
+        let (mut y, mut gx) = (vec![0.0; n], vec![0.0; n]);
+        let [mut mean, mut variance, mut gweight, mut gbias] = [(); 4].map(|_| vec![0.0; channels]);
+        let job = Channels::new(Forward {
+            eps: 1e-5,
+            x: &x,
+            weight: Some(&weight),
+            bias: Some(&bias),
+            y: &mut y,
+            mean: &mut mean,
+            variance: &mut variance,
+        });
+        for (first, channels) in tasks() {
+            level.run(Normalize { columns: Columns { planes, first, channels }, job: &job });
+        }
+        let job = GradChannels::new(Backward {
+            eps: 1e-5,
+            g: &g,
+            x: &x,
+            mean: &mean,
+            variance: &variance,
+            weight: Some(&weight),
+            gx: &mut gx,
+            gweight: &mut gweight,
+            gbias: &mut gbias,
+        });
+        for (first, channels) in tasks() {
+            level.run(Differentiate { columns: Columns { planes, first, channels }, job: &job });
+        }
+        [y, mean, variance, gx, gweight, gbias]
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_how_channels_are_cut() {
+        for (images, channels, area) in [(5, 7, 1), (3, 6, 4), (130, 5, 9), (2, 4, 49), (4, 2, 256)] {
+            let planes = Planes { images, channels, area };
+            let whole = passes(planes, channels);
+            for together in 1..channels {
+                assert_eq!(passes(planes, together), whole, "{images} x {channels} x {area}, {together}");
+            }
+        }
     }
 }
