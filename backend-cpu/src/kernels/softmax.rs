@@ -10,37 +10,25 @@ use super::dense::{Dense, Output, Parts, Real, with_real};
 use super::real::{max, reduce, sum, sum2};
 use crate::execute::{Done, done};
 use crate::level::Kernel;
-use crate::{Cpu, CpuBuffer, stream};
+use crate::{Cpu, CpuBuffer};
 
 /// What an element of a row costs, as `Cpu::for_chunks` counts it.
 const COST: usize = 8;
 /// Neighbours handled side by side along an axis that is not the last.
 const STRIP: usize = 64;
-/// Rows of at most so many elements are streamed: two lie in the first-level cache.
-const ROW: usize = 4096;
-/// Elements that are streamed at a time: a line of `f32`.
-const PUT: usize = 16;
-/// Elements of the next row that are asked for at a time.
-const AHEAD: usize = 128;
 
 /// `Op::Softmax`.
 pub(crate) fn softmax(cpu: &Cpu, op: &Softmax, x: &View<'_, CpuBuffer>, out: &Meta) -> Done {
     with_real!(x.dtype, T => {
         let mut y = Output::<T>::new(cpu, out)?;
         let x = Dense::<T>::new(cpu, x)?;
-        let n = out.shape[op.axis];
-        let streamed = n <= ROW && n.is_multiple_of(PUT) && stream::pays_by_row(cpu.level(), y.slice(), n);
         let parts = Parts::new(y.slice());
         let log = op.log;
         lines(cpu, out, op.axis, |run| match run {
             Lines::Rows { at, rows, n } => {
                 // SAFETY: rows are disjoint.
                 let y = unsafe { parts.part(at..at + rows * n) };
-                let (level, x) = (cpu.level(), &x[at..at + rows * n]);
-                match streamed {
-                    true => level.run(StreamedRows { x, y, n, log }),
-                    false => level.run(Rows { x, y, n, log }),
-                }
+                cpu.level().run(Rows { x: &x[at..at + rows * n], y, n, log });
             }
             Lines::Strip { at, width, n, pitch } => {
                 let x = &x[at..at + (n - 1) * pitch + width];
@@ -141,48 +129,6 @@ impl<T: Real> Kernel for Rows<'_, T> {
                 }
             }
         }
-    }
-}
-
-/// The same for outputs that no cache holds: a row lies in an array of its own meanwhile, and the next is asked for.
-struct StreamedRows<'a, T> {
-    x: &'a [T],
-    y: &'a mut [T],
-    n: usize,
-    log: bool,
-}
-
-impl<T: Real> Kernel for StreamedRows<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let n = self.n;
-        assert!(n.is_multiple_of(PUT) && n <= ROW && self.y.as_ptr().addr().is_multiple_of(stream::LINE));
-        let mut row = [T::ZERO; ROW];
-        let row = &mut row[..n];
-        for (x, y) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)) {
-            let m = max(x);
-            let next = x.as_ptr().wrapping_add(n);
-            for (i, (x, e)) in x.chunks(AHEAD).zip(row.chunks_mut(AHEAD)).enumerate() {
-                stream::expect(next.wrapping_add(i * AHEAD), AHEAD);
-                for (e, &x) in e.iter_mut().zip(x) {
-                    *e = (x - m).exp();
-                }
-            }
-            let total = sum(row);
-            let (shift, scale) = (m + total.ln(), T::ONE / total);
-            let parts = x.as_chunks::<PUT>().0.iter().zip(row.as_chunks::<PUT>().0);
-            for ((x, e), y) in parts.zip(y.as_chunks_mut::<PUT>().0) {
-                let made: [T; PUT] = match self.log {
-                    true => std::array::from_fn(|i| x[i] - shift),
-                    false => std::array::from_fn(|i| e[i] * scale),
-                };
-                // SAFETY: rows begin with lines and are whole parts; there is AVX2.
-                unsafe { stream::put(y, &made) };
-            }
-        }
-        stream::fence();
     }
 }
 
@@ -287,29 +233,6 @@ impl<'p, T: Real, P: Fn(usize) -> &'p mut [T]> Kernel for GradStrip<'_, T, P> {
             for ((gx, (&g, &y)), &total) in (self.piece)(i).iter_mut().zip(pairs).zip(&total) {
                 *gx = if self.log { g - y.exp() * total } else { y * (g - total) };
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Level;
-
-    #[test]
-    fn streamed_rows_have_the_same_bits() {
-        let level = Level::detect();
-        if level < Level::Avx2 {
-            return;
-        }
-        for (n, log) in [(16, false), (80, true), (112, false), (ROW, true)] {
-            let x: Vec<f32> = (0..3 * n).map(|i| ((i * 37) % 101) as f32 * 0.2).collect();
-            let (mut y, mut streamed) = (vec![0.0; 3 * n], vec![0.0; 3 * n + PUT]);
-            level.run(Rows { x: &x, y: &mut y, n, log });
-            let start = streamed.as_ptr().align_offset(stream::LINE);
-            let to = &mut streamed[start..start + 3 * n];
-            level.run(StreamedRows { x: &x, y: &mut *to, n, log });
-            assert_eq!(y, to);
         }
     }
 }
