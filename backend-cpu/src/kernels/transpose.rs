@@ -50,7 +50,8 @@ impl Transposed {
     /// Copies the elements, of `size` bytes, in row-major order.
     ///
     /// # Safety
-    /// The layout lies in the source; the target has room for its elements and does not overlap.
+    /// The layout lies in the source; the target has room for its elements, does not overlap, and is aligned to a cache
+    /// line, as buffers are.
     pub(crate) unsafe fn copy(self, cpu: &Cpu, from: SendPtr<u8>, to: SendPtr<u8>, size: usize) {
         let Self { offset, batch, batch_stride, rows, cols, ld } = self;
         let level = cpu.level();
