@@ -18,7 +18,7 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, BW, CD, DQ and VL: x86-64-v4.
     Avx512,
-    /// AVX-512, and tiles that multiply matrices of `bf16`, on Linux. Loops are compiled as for [`Level::Avx512`]; large
+    /// AVX-512, and tiles that multiply matrices of `bf16` and of bytes, on Linux. Loops are compiled as for [`Level::Avx512`]; large
     /// products of matrices are another thing.
     Amx,
 }
