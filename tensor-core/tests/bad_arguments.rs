@@ -198,6 +198,19 @@ proptest! {
 }
 
 #[test]
+fn a_last_window_that_would_start_beyond_any_axis_is_left_out() {
+    let pool = Pool {
+        kind: PoolKind::Average { count_include_pad: true },
+        kernel: [1; 3],
+        stride: [1 << 63; 3],
+        padding: [0; 3],
+        dilation: [1; 3],
+        ceil_mode: true,
+    };
+    assert_eq!(pool.output_size(&[usize::MAX, 5]).unwrap(), [2, 1, 1]);
+}
+
+#[test]
 fn a_step_or_dilation_beyond_the_axis_reaches_one_position() {
     let x = Layout::contiguous(Shape::new(&[5]).unwrap());
     assert!(x.slice(0, 1, 5, usize::MAX).unwrap().positions().eq([1]));

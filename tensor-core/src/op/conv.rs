@@ -224,7 +224,8 @@ impl Pool {
                 ));
             };
             let reach = l * (k - 1) + 1;
-            if self.ceil_mode && !(size[d] + 2 * p - reach).is_multiple_of(s) && n * s < size[d] + p {
+            let rest = !(size[d] + 2 * p - reach).is_multiple_of(s);
+            if self.ceil_mode && rest && n.checked_mul(s).is_some_and(|start| start < size[d] + p) {
                 n += 1;
             }
             out[d] = n;
