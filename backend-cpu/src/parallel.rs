@@ -75,6 +75,8 @@ impl Cpu {
         let per_block = block.saturating_mul(cost.max(1));
         // Small blocks travel together, so that handing them over costs little.
         let together = (GRAIN / per_block.max(1)).max(1);
+        // Even shares, rather than a small rest.
+        let together = blocks.div_ceil(blocks.div_ceil(together).max(1)).max(1);
         let run = |g: usize| {
             for b in g * together..((g + 1) * together).min(blocks) {
                 body(b, b * block..((b + 1) * block).min(items));

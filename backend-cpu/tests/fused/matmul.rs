@@ -67,6 +67,35 @@ fn products_whose_left_operand_is_packed_and_whose_last_columns_are_few_are_righ
 }
 
 #[test]
+fn products_of_few_rows_and_of_small_matrices_are_right() {
+    let devices = Devices::new();
+    // One micro-tile to a panel of 96, 48, 24 or 12 columns; and just small enough, or too large by one, to be summed
+    // without micro-tiles.
+    let few = [(1, 100, 300), (5, 97, 70), (8, 96, 260), (2, 200, 40), (6, 24, 31), (4, 12, 257)];
+    let small = [(4, 4, 4), (16, 16, 64), (17, 16, 64), (16, 17, 64), (16, 16, 65), (13, 7, 5), (1, 8, 1)];
+    for dtype in [DType::F32, DType::F64, DType::BF16] {
+        for (m, n, k) in few.into_iter().chain(small) {
+            for (la, lb) in LIES.iter().flat_map(|a| LIES.map(|b| (*a, b))) {
+                let operands =
+                    [Operand::random(&[m, k], dtype, la, 1), Operand::random(&[k, n], dtype, lb, 2)];
+                check(&devices, &Op::MatMul, &operands, dtype);
+            }
+            let batch = [
+                Operand::random(&[3, m, k], dtype, Lie::Contiguous, 1),
+                Operand::random(&[3, k, n], dtype, Lie::Transposed, 2),
+            ];
+            check(&devices, &Op::MatMul, &batch, dtype);
+            let x = Operand::random(&[m, k], dtype, Lie::Contiguous, 3);
+            let (w, b) = (
+                Operand::random(&[n, k], dtype, Lie::Contiguous, 4),
+                Operand::random(&[n], dtype, Lie::Contiguous, 5),
+            );
+            check(&devices, &Op::Linear, &[x, w, b], dtype);
+        }
+    }
+}
+
+#[test]
 fn products_whose_right_operand_is_packed_for_all_tiles_are_right() {
     let devices = Devices::new();
     for dtype in DType::FLOATS {

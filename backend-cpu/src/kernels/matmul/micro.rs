@@ -19,6 +19,7 @@ use super::pack::{LINE, Left, pack};
 use super::registers::{Lanes, PLAIN};
 use crate::Level;
 use crate::kernels::dense::Real;
+use crate::math::real::Real as _;
 
 /// Depth of a panel: 48 KB with AVX-512.
 pub(super) const DEPTH: usize = 256;
@@ -90,6 +91,8 @@ pub(super) unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(
     // Micro-tiles that are wider than the columns read rows of the panel beyond its end: they need one that is packed.
     let whole = n == width || n.is_multiple_of(V::LANES) && m.is_multiple_of(ROWS);
     let in_place = p.b_strides == [width as isize, 1] && n <= width && whole;
+    // A panel that one micro-tile reads is read where it lies, if its rows do.
+    let once = m <= ROWS && p.b_strides[1] == 1 && p.b_strides[0] >= 0;
     let far = p.a_strides[1].unsigned_abs() * size_of::<V::Element>() >= FAR;
     let mut left = (p.a_strides[0] == 1 && far && m >= ROWS && n > width).then(Left::<V::Element>::new);
     for k in (0..depth).step_by(DEPTH) {
@@ -102,16 +105,18 @@ pub(super) unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(
         }
         for j in (0..n).step_by(width) {
             let cols = width.min(n - j);
-            let b = match given.ready {
-                Some(ready) => ready.block(k, j / width).cast(),
+            let (b, b_pitch) = match given.ready {
+                Some(ready) => (ready.block(k, j / width).cast(), width),
                 // SAFETY: rows `k..k + len` and columns `j..j + cols` of `b`; the panel has `DEPTH` rows.
                 None => unsafe {
                     let from = p.b.offset(k as isize * p.b_strides[0] + j as isize * p.b_strides[1]);
                     if in_place {
-                        from
+                        (from, width)
+                    } else if once && cols == width {
+                        (from, p.b_strides[0].unsigned_abs())
                     } else {
                         pack::<V, ACROSS>(from, p.b_strides, [len, cols], panel);
-                        panel.cast_const()
+                        (panel.cast_const(), width)
                     }
                 },
             };
@@ -144,7 +149,7 @@ pub(super) unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(
                 };
                 let scale = p.scale;
                 let tile =
-                    Tile { len, cols, a, a_strides, b, width, c, pitch: p.pitch, old, old_pitch, scale };
+                    Tile { len, cols, a, a_strides, b, b_pitch, c, pitch: p.pitch, old, old_pitch, scale };
                 // SAFETY: the tile's rows and columns are those of the matrices.
                 unsafe {
                     match rows {
@@ -166,6 +171,65 @@ pub(super) unsafe fn panels<V: Lanes, const ROWS: usize, const ACROSS: usize>(
     }
 }
 
+/// The most rows, and the largest depth, of a product that is too small to be cut.
+const SMALL: [usize; 2] = [16, 64];
+
+/// Whether [`small`] is to multiply: setting up micro-tiles takes longer than such a product does.
+#[inline(always)]
+pub(super) fn is_small<V: Lanes>([m, n, depth]: [usize; 3]) -> bool {
+    m <= SMALL[0] && n <= V::LANES && depth <= SMALL[1]
+}
+
+/// A product of which [`is_small`] is true: a register for each row.
+///
+/// # Safety
+/// As [`panels`].
+#[inline(always)]
+pub(super) unsafe fn small<V: Lanes>(p: &Product<V::Element>, row: *const V::Element) {
+    /// Rows that are summed at once.
+    const ROWS: usize = 4;
+    let [m, n, depth] = p.shape;
+    let mut right = MaybeUninit::<Rows<{ SMALL[1] }>>::uninit();
+    let right: *mut V::Element = right.as_mut_ptr().cast();
+    let mut sum = MaybeUninit::<Rows<1>>::uninit();
+    let sum: *mut V::Element = sum.as_mut_ptr().cast();
+    // SAFETY: rows and columns of the matrices; a register has at most the bytes of a row of `Rows`.
+    unsafe {
+        right.write_bytes(0, depth * V::LANES);
+        for k in 0..depth {
+            let from = p.b.offset(k as isize * p.b_strides[0]);
+            for j in 0..n {
+                *right.add(k * V::LANES + j) = *from.offset(j as isize * p.b_strides[1]);
+            }
+        }
+        for i in (0..m).step_by(ROWS) {
+            // (Rows that are not there are the last one again.)
+            let rows: [_; ROWS] =
+                std::array::from_fn(|r| p.a.offset((i + r).min(m - 1) as isize * p.a_strides[0]));
+            let mut sums = [V::splat(V::Element::ZERO); ROWS];
+            for k in 0..depth {
+                let b = V::load(right.add(k * V::LANES));
+                for (sum, row) in sums.iter_mut().zip(rows) {
+                    *sum = V::splat(*row.offset(k as isize * p.a_strides[1])).fma(b, *sum);
+                }
+            }
+            for (r, sums) in sums.iter().enumerate().take(m - i) {
+                sums.fma(V::splat(p.scale), V::splat(V::Element::ZERO)).store(sum);
+                let c = p.c.add((i + r) * p.pitch);
+                let old = match p.old {
+                    _ if !row.is_null() => row,
+                    Old::Keep => c.cast_const(),
+                    Old::Ignore => std::ptr::null(),
+                };
+                for j in 0..n {
+                    let sum = *sum.add(j);
+                    *c.add(j) = if old.is_null() { sum } else { sum + *old.add(j) };
+                }
+            }
+        }
+    }
+}
+
 /// A micro-tile of the result.
 struct Tile<T> {
     len: usize,
@@ -174,7 +238,7 @@ struct Tile<T> {
     a_strides: [isize; 2],
     b: *const T,
     /// From one row of the panel to the next.
-    width: usize,
+    b_pitch: usize,
     c: *mut T,
     pitch: usize,
     /// What is added, or null.
@@ -207,7 +271,7 @@ impl<T: Real> Tile<T> {
                     }
                 }
                 a = a.wrapping_offset(self.a_strides[1]);
-                b = b.add(self.width);
+                b = b.wrapping_add(self.b_pitch);
             }
             let scale = V::splat(self.scale);
             if self.cols == width {

@@ -7,7 +7,7 @@ use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 use super::amx::{self, Instructions};
 #[cfg(target_arch = "x86_64")]
 use super::bf16;
-use super::micro::{Product, panel_width, panels};
+use super::micro::{Product, is_small, panel_width, panels, small};
 use super::pack::pack;
 use super::ready::{Packing, Ready};
 use super::registers::PLAIN;
@@ -138,6 +138,12 @@ macro_rules! multiplied {
             unsafe {
                 match level {
                     #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 | Level::Amx if is_small::<$wide>(product.shape) => {
+                        $avx512::few(product, given.row)
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 if is_small::<$narrow>(product.shape) => $avx2::few(product, given.row),
+                    #[cfg(target_arch = "x86_64")]
                     Level::Avx512 | Level::Amx => $avx512::product(product, given),
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => $avx2::product(product, given),
@@ -183,6 +189,14 @@ macro_rules! compiled {
             pub(super) unsafe fn product(product: &Product<$t>, given: Given<$t>) {
                 // SAFETY: promised by the caller.
                 unsafe { panels::<$register, $rows, $across>(product, given) }
+            }
+
+            /// # Safety
+            /// As [`product`], of a product that [is small](is_small).
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn few(product: &Product<$t>, row: *const $t) {
+                // SAFETY: promised by the caller.
+                unsafe { small::<$register>(product, row) }
             }
 
             /// # Safety

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 /// Multiplications that are worth a tile of their own: some tens of microseconds.
 const TILE_WORK: usize = 1 << 22;
+/// What a product of nothing costs, as `Cpu::for_blocks` counts it.
+const CALL: usize = 512;
 /// More tiles than this are not needed to keep threads busy, unless tiles grow beyond the largest.
 const ENOUGH: usize = 16;
 /// The largest tile: its part of both operands fits a second-level cache for usual depths.
@@ -35,9 +37,11 @@ impl Tiles {
         let mut tile = [0, 1].map(|d| even(shape[d], shape[d].div_ceil(MAX_TILE[d]).max(1), STEP[d]));
         let count = |tile: [usize; 2]| batches * shape[0].div_ceil(tile[0]) * shape[1].div_ceil(tile[1]);
         while count(tile) < ENOUGH && work(tile, depth) > 2 * TILE_WORK {
-            // Rows first: the right operand is packed for all of them, and a left one that is packed as well is so
-            // for each tile beside another.
-            let d = if tile[0] >= 2 * FLAT || tile[1] < 2 * MIN_TILE[1] { 0 } else { 1 };
+            // Rows that are one tile meet every panel of the right operand while it is in the first cache. Where they
+            // are more, rows first: the right operand is packed for all of them, and a left one that is packed as well
+            // is so for each tile beside another.
+            let few = shape[0] <= MAX_TILE[0] && tile[1] >= 2 * MIN_TILE[1];
+            let d = if !few && (tile[0] >= 2 * FLAT || tile[1] < 2 * MIN_TILE[1]) { 0 } else { 1 };
             let half = even(tile[d], 2, STEP[d]);
             if half >= tile[d] || half < MIN_TILE[d] / 2 {
                 break;
@@ -65,7 +69,7 @@ impl Tiles {
 
     /// What a tile costs, as `Cpu::for_blocks` counts it.
     pub(crate) fn cost(&self) -> usize {
-        work(self.tile, self.depth) / 4
+        CALL + work(self.tile, self.depth) / 4
     }
 }
 
