@@ -84,13 +84,7 @@ pub(super) fn gather_unit<T: Element>(
     let (all, area) = (geometry.groups * geometry.channels, geometry.area());
     if geometry.pointwise() && unit.positions.len() == area {
         let planes = Planes { x, all, area, images: unit.images.clone() };
-        match area {
-            1 => planes.gather::<1>(channels, to, pitch),
-            4 => planes.gather::<4>(channels, to, pitch),
-            16 => planes.gather::<16>(channels, to, pitch),
-            _ => planes.gather::<0>(channels, to, pitch),
-        }
-        return;
+        return planes.gather(channels, to, pitch);
     }
     let columns = Columns::new(geometry, unit.positions.clone());
     for (k, i) in unit.images.clone().enumerate() {
@@ -101,16 +95,27 @@ pub(super) fn gather_unit<T: Element>(
 }
 
 /// Whole planes of some images, of `all` channels each.
-struct Planes<'a, T> {
-    x: &'a [T],
-    all: usize,
-    area: usize,
-    images: Range<usize>,
+pub(super) struct Planes<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) all: usize,
+    pub(super) area: usize,
+    pub(super) images: Range<usize>,
 }
 
 impl<T: Copy> Planes<'_, T> {
-    /// Writes the planes of each channel one after the other. `N` is their area, or 0 if the compiler need not know.
-    fn gather<const N: usize>(&self, channels: Range<usize>, to: &mut [T], pitch: usize) {
+    /// Writes the planes of each channel one after the other, from one channel to the next `pitch` apart.
+    pub(super) fn gather(&self, channels: Range<usize>, to: &mut [T], pitch: usize) {
+        match self.area {
+            1 => self.each::<1>(channels, to, pitch),
+            4 => self.each::<4>(channels, to, pitch),
+            16 => self.each::<16>(channels, to, pitch),
+            64 => self.each::<64>(channels, to, pitch),
+            _ => self.each::<0>(channels, to, pitch),
+        }
+    }
+
+    /// `N` is the area, or 0 if the compiler need not know.
+    fn each<const N: usize>(&self, channels: Range<usize>, to: &mut [T], pitch: usize) {
         let area = if N > 0 { N } else { self.area };
         for (channel, row) in channels.zip(to.chunks_mut(pitch)) {
             for (image, to) in self.images.clone().zip(row.chunks_exact_mut(area)) {

@@ -6,7 +6,7 @@ use gradus_tensor_core::Result;
 use super::Factor;
 use super::columns::Columns;
 use super::epilogue::Epilogue;
-use super::forward::{forward, pitch, units};
+use super::forward::{Planes, forward, pitch, units};
 use super::geometry::Geometry;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Scratch, tasks};
@@ -89,7 +89,8 @@ fn strided<T: Factor>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut
             Mat::new(&g[start..start + outputs * area], outputs, area)
         } else {
             packed = Scratch::new(cpu, outputs * n)?;
-            pack(g, [groups, outputs, area], group, unit.images.clone(), packed.slice());
+            let planes = Planes { x: g, all: groups * outputs, area, images: unit.images.clone() };
+            planes.gather(group * outputs..(group + 1) * outputs, packed.slice(), n);
             Mat::new(packed.slice(), outputs, n)
         };
         let weight = Mat::new(w, groups * outputs, channels * taps)
@@ -122,22 +123,4 @@ fn strided<T: Factor>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut
         }
         Ok(())
     })
-}
-
-/// One group of some images as a matrix with a row for each channel: `[channels, images * area]`.
-pub(super) fn pack<T: Copy>(
-    from: &[T],
-    [groups, channels, area]: [usize; 3],
-    group: usize,
-    images: std::ops::Range<usize>,
-    to: &mut [T],
-) {
-    let n = images.len() * area;
-    for (k, image) in images.enumerate() {
-        let first = (image * groups + group) * channels;
-        for c in 0..channels {
-            let from = &from[(first + c) * area..(first + c + 1) * area];
-            to[c * n + k * area..][..area].copy_from_slice(from);
-        }
-    }
 }

@@ -13,19 +13,22 @@ use std::sync::OnceLock;
 use gradus_tensor_core::Result;
 
 use super::Factor;
-use super::forward::{Unit, gather_unit, pitch, units};
+use super::forward::{Planes, Unit, gather_unit, pitch, units};
 use super::geometry::Geometry;
-use super::input::pack;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
 use crate::kernels::matmul::gemm::{Mat, MatMut, Old, Right, sums};
 use crate::kernels::matmul::ready::Packed;
 use crate::kernels::matmul::registers::{InLanes, Lanes, Registers};
 
-/// Rows of the column matrix in a task, about.
-const ROWS: usize = 192;
+/// Rows of the column matrix in a task, about: the gradient's panels are used for so many.
+const ROWS: usize = 72;
+/// Channels of a task are a multiple of this many where possible: then so are rows, of the micro-kernel's tile.
+const STEP: usize = 8;
 /// Positions multiplied at once.
 const POSITIONS: usize = 1024;
+/// Elements of the gradient that are packed at once, about: a part of a last-level cache.
+const PACKED_ELEMENTS: usize = 1 << 21;
 /// With fewer tasks than this the images are cut.
 const ENOUGH_TASKS: usize = 16;
 /// The most elements that partial gradients may take.
@@ -47,8 +50,8 @@ pub(super) fn backward_weight<T: Factor>(
     }
     let Geometry { groups, channels, outputs, .. } = *geometry;
     let (taps, depth) = (geometry.taps(), geometry.depth());
-    let blocks = channels.div_ceil(ROWS.div_ceil(taps).min(channels));
-    let block = channels.div_ceil(blocks);
+    let block = ROWS.div_ceil(taps).next_multiple_of(STEP).min(channels);
+    let blocks = channels.div_ceil(block);
     let whole = blocks * groups;
     let cuts = ENOUGH_TASKS.div_ceil(whole).min(geometry.images).min(PARTIAL_ELEMENTS / gw.len()).max(1);
     let images = geometry.images.div_ceil(cuts);
@@ -57,46 +60,52 @@ pub(super) fn backward_weight<T: Factor>(
         .map(|cut| cut * images..((cut + 1) * images).min(geometry.images))
         .map(|images| units(images, geometry.out_area(), POSITIONS))
         .collect();
+    let most = units.iter().map(Vec::len).max().unwrap_or(0);
+    // What several tasks multiply with is packed once for all of them: of each cut so many units at a time.
+    let shared = blocks > 1;
+    let together = if shared { PACKED_ELEMENTS / (cuts * groups * outputs * POSITIONS) } else { most };
 
     let pass = Pass { cpu, geometry, g, x };
-    // What several tasks multiply with is packed once.
-    let mut ready: Vec<OnceLock<Gradient<T>>> = Vec::new();
-    let first: Vec<usize> =
-        units.iter().scan(0, |n, cut| Some(std::mem::replace(n, *n + cut.len()))).collect();
-    if blocks > 1 {
-        let all: Vec<&Unit> = units.iter().flatten().collect();
-        ready.resize_with(all.len() * groups, OnceLock::new);
-        tasks(cpu, ready.len(), outputs * POSITIONS * 4, |i| {
-            let gradient = pass.gradient(i % groups, all[i / groups], block * taps)?;
-            ready[i].get_or_init(|| gradient);
-            Ok(())
-        })?;
-    }
-
     let width = pitch(outputs);
     let mut turned = Scratch::<T::Computed>::new(cpu, cuts * groups * depth * width)?;
-    {
-        let all = MatMut::pitched(turned.slice(), cuts * groups * depth, outputs, width);
+    let all = MatMut::pitched(turned.slice(), cuts * groups * depth, outputs, width);
+    for start in (0..most).step_by(together.max(1)) {
+        let range = |cut: &[Unit]| start.min(cut.len())..(start + together.max(1)).min(cut.len());
+        let some: Vec<&[Unit]> = units.iter().map(|cut| &cut[range(cut)]).collect();
+        let mut ready: Vec<Vec<OnceLock<Gradient<T>>>> = Vec::new();
+        if shared {
+            ready.extend(some.iter().map(|cut| (0..cut.len() * groups).map(|_| OnceLock::new()).collect()));
+            let list: Vec<_> = ready
+                .iter()
+                .zip(&some)
+                .flat_map(|(to, cut)| to.iter().enumerate().map(|(i, to)| (to, &cut[i / groups], i % groups)))
+                .collect();
+            tasks(cpu, list.len(), outputs * POSITIONS, |i| {
+                let (to, unit, group) = list[i];
+                let gradient = pass.gradient(group, unit, block * taps)?;
+                to.get_or_init(|| gradient);
+                Ok(())
+            })?;
+        }
         let cost = outputs * block * taps * images * geometry.out_area() / 4;
         tasks(cpu, whole * cuts, cost, |i| {
             let (cut, group, b) = (i / whole, i % whole / blocks, i % blocks);
             let channels = (b * block).min(channels)..((b + 1) * block).min(channels);
-            let start = (cut * groups + group) * depth;
+            let rows = (cut * groups + group) * depth;
+            let rows = rows + channels.start * taps..rows + channels.end * taps;
             // SAFETY: tasks write different rows.
-            let mut c =
-                unsafe { all.tile(start + channels.start * taps..start + channels.end * taps, 0..outputs) };
-            let mut old = Old::Ignore;
-            for (k, unit) in units[cut].iter().enumerate() {
+            let mut c = unsafe { all.tile(rows, 0..outputs) };
+            for (k, unit) in some[cut].iter().enumerate() {
                 let own;
-                let gradient = match ready.get((first[cut] + k) * groups + group).and_then(OnceLock::get) {
+                let gradient = match ready.get(cut).and_then(|cut| cut[k * groups + group].get()) {
                     Some(gradient) => gradient,
                     None => {
                         own = pass.gradient(group, unit, 0)?;
                         &own
                     }
                 };
+                let old = if start + k == 0 { Old::Ignore } else { Old::Keep };
                 pass.unit(group, channels.clone(), unit, gradient, &mut c, old)?;
-                old = Old::Keep;
             }
             Ok(())
         })?;
@@ -148,8 +157,9 @@ impl<T: Factor> Pass<'_, T> {
         let mut gradient = Gradient { rows: None, packed: None };
         if unit.images.len() > 1 {
             let mut to = Scratch::new(self.cpu, outputs * unit.columns())?;
-            let shape = [groups, outputs, self.geometry.out_area()];
-            pack(self.g, shape, group, unit.images.clone(), to.slice());
+            let (all, area) = (groups * outputs, self.geometry.out_area());
+            let planes = Planes { x: self.g, all, area, images: unit.images.clone() };
+            planes.gather(group * outputs..(group + 1) * outputs, to.slice(), unit.columns());
             gradient.rows = Some(to);
         }
         if rows > 0 {
