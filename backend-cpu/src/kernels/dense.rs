@@ -77,6 +77,8 @@ pub(crate) trait Stored: Element + bytemuck::Pod {
     fn wide(self) -> Self::Computed;
     /// Elements as what is computed with, if they are that.
     fn computed(slice: &[Self]) -> Option<&[Self::Computed]>;
+    /// The same for a slice that is written.
+    fn computed_mut(slice: &mut [Self]) -> Option<&mut [Self::Computed]>;
     /// The same for a slice that tasks write.
     fn computed_parts<'a, 'b>(parts: &'b Parts<'a, Self>) -> Option<&'b Parts<'a, Self::Computed>>;
     /// Copies as many elements as `to` has.
@@ -96,6 +98,9 @@ macro_rules! stored {
                 self
             }
             fn computed(slice: &[Self]) -> Option<&[Self]> {
+                Some(slice)
+            }
+            fn computed_mut(slice: &mut [Self]) -> Option<&mut [Self]> {
                 Some(slice)
             }
             fn computed_parts<'a, 'b>(parts: &'b Parts<'a, Self>) -> Option<&'b Parts<'a, Self>> {
@@ -119,6 +124,9 @@ macro_rules! stored {
                 self.to_single()
             }
             fn computed(_: &[Self]) -> Option<&[f32]> {
+                None
+            }
+            fn computed_mut(_: &mut [Self]) -> Option<&mut [f32]> {
                 None
             }
             fn computed_parts<'a, 'b>(_: &'b Parts<'a, Self>) -> Option<&'b Parts<'a, f32>> {
@@ -228,7 +236,7 @@ pub(crate) fn finished<const N: usize>(buffers: [CpuBuffer; N]) -> crate::execut
 #[derive(Debug)]
 pub(crate) struct Scratch<T>(CpuBuffer, PhantomData<T>);
 
-impl<T: Real> Scratch<T> {
+impl<T: Element + bytemuck::Pod> Scratch<T> {
     /// So many elements of arbitrary old contents.
     pub(crate) fn new(cpu: &Cpu, len: usize) -> Result<Self> {
         Ok(Self(cpu.alloc_len(T::DTYPE, len)?, PhantomData))

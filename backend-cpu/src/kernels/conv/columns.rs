@@ -5,7 +5,12 @@
 
 use std::ops::Range;
 
+use gradus_tensor_core::Element;
+
 use super::geometry::Geometry;
+#[cfg(target_arch = "x86_64")]
+use super::masked;
+use crate::Level;
 use crate::kernels::dense::Real;
 
 /// Shorter runs are copied element by element.
@@ -116,44 +121,83 @@ impl Columns {
 
     /// Writes the columns of an image: row `r` of the column matrix from `to[r * pitch]` on. `image` holds the
     /// channels whose rows are wanted, one after the other.
-    pub(super) fn gather<T: Real>(&self, image: &[T], to: &mut [T], pitch: usize) {
+    pub(super) fn gather<T: Element>(&self, level: Level, image: &[T], to: &mut [T], pitch: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if masked::suits(level, self.stride, size_of::<T>()) {
+            // SAFETY: that level.
+            return unsafe {
+                match self.stride {
+                    1 => masked::gather::<T, 1>(self, image, to, pitch),
+                    _ => masked::gather::<T, 2>(self, image, to, pitch),
+                }
+            };
+        }
+        let _ = level;
+        self.each_run(image, to, pitch, |to, from| {
+            if self.stride > 1 {
+                to.iter_mut().zip(from.iter().step_by(self.stride)).for_each(|(to, &from)| *to = from);
+            } else if to.len() < SHORT {
+                // A call to copy memory takes longer than a few elements do.
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+            } else {
+                to.copy_from_slice(from);
+            }
+        });
+    }
+
+    /// Clears what is not copied, and copies each run.
+    #[inline(always)]
+    pub(super) fn each_run<T: Element>(
+        &self,
+        image: &[T],
+        to: &mut [T],
+        pitch: usize,
+        copy: impl Fn(&mut [T], &[T]),
+    ) {
         let mut rows = to.chunks_mut(pitch);
         for channel in image.chunks_exact(self.area) {
             for ((copies, gaps), row) in self.taps.iter().zip(&mut rows) {
                 if *gaps {
-                    row[..self.len].fill(T::ZERO);
+                    row[..self.len].fill(T::default());
                 }
                 for &Copy { to, from, len } in &self.copies[copies.clone()] {
-                    let to = &mut row[to..to + len];
-                    let from = &channel[from..=from + (len - 1) * self.stride];
-                    if self.stride > 1 {
-                        to.iter_mut()
-                            .zip(from.iter().step_by(self.stride))
-                            .for_each(|(to, &from)| *to = from);
-                    } else if len < SHORT {
-                        // A call to copy memory takes longer than a few elements do.
-                        to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
-                    } else {
-                        to.copy_from_slice(from);
-                    }
+                    copy(&mut row[to..to + len], &channel[from..=from + (len - 1) * self.stride]);
                 }
             }
         }
     }
 
-    /// Adds columns back onto the channels they are read from.
-    pub(super) fn scatter<T: Real>(&self, from: &[T], pitch: usize, image: &mut [T]) {
-        let mut rows = from.chunks(pitch);
-        for channel in image.chunks_exact_mut(self.area) {
-            for ((copies, _), row) in self.taps.iter().zip(&mut rows) {
-                for &Copy { to, from, len } in &self.copies[copies.clone()] {
-                    let (row, channel) = (&row[to..to + len], &mut channel[from..]);
-                    if self.stride > 1 {
-                        channel.iter_mut().step_by(self.stride).zip(row).for_each(|(to, &from)| *to += from);
-                    } else {
-                        channel.iter_mut().zip(row).for_each(|(to, &from)| *to += from);
-                    }
+    /// Adds columns back onto the channel they are read from.
+    pub(super) fn scatter<T: Real>(&self, level: Level, from: &[T], pitch: usize, channel: &mut [T]) {
+        #[cfg(target_arch = "x86_64")]
+        if masked::suits(level, self.stride, size_of::<T>()) && size_of::<T>() == size_of::<f32>() {
+            let (from, channel) = (bytemuck::cast_slice(from), bytemuck::cast_slice_mut(channel));
+            // SAFETY: that level.
+            return unsafe {
+                match self.stride {
+                    1 => masked::scatter::<1>(self, from, pitch, channel),
+                    _ => masked::scatter::<2>(self, from, pitch, channel),
                 }
+            };
+        }
+        let _ = level;
+        self.each_sum(from, pitch, channel, |to, from| {
+            to.iter_mut().step_by(self.stride).zip(from).for_each(|(to, &from)| *to += from);
+        });
+    }
+
+    /// Adds each run.
+    #[inline(always)]
+    pub(super) fn each_sum<T>(
+        &self,
+        from: &[T],
+        pitch: usize,
+        channel: &mut [T],
+        add: impl Fn(&mut [T], &[T]),
+    ) {
+        for ((copies, _), row) in self.taps.iter().zip(from.chunks(pitch)) {
+            for &Copy { to, from, len } in &self.copies[copies.clone()] {
+                add(&mut channel[from..=from + (len - 1) * self.stride], &row[to..to + len]);
             }
         }
     }

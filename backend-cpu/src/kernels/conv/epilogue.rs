@@ -3,7 +3,7 @@
 use gradus_tensor_core::op::{ConvBlock, ConvBlockOperands};
 use gradus_tensor_core::{Result, UnaryOp, View};
 
-use crate::kernels::dense::{Dense, Parts, Real};
+use crate::kernels::dense::{Dense, Parts, Real, Stored};
 use crate::kernels::map::{Loop1, Parameters};
 use crate::kernels::{norm, unary};
 use crate::level::{Kernel, Level};
@@ -40,6 +40,37 @@ pub(super) struct Runs {
     pub(super) len: usize,
     pub(super) count: usize,
     pub(super) pitch: usize,
+}
+
+impl Runs {
+    /// Copies numbers that lie one run after the other.
+    ///
+    /// # Safety
+    /// Nobody else accesses these runs meanwhile.
+    unsafe fn write<S: Copy + Send>(&self, from: &[S], y: &Parts<'_, S>) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match self.len {
+                4 => self.each::<S, 4>(from, y),
+                16 => self.each::<S, 16>(from, y),
+                64 => self.each::<S, 64>(from, y),
+                _ => self.each::<S, 0>(from, y),
+            }
+        }
+    }
+
+    /// Each run, of a length that is known unless `N` is 0: then it is copied without a call.
+    ///
+    /// # Safety
+    /// As [`Runs::write`].
+    unsafe fn each<S: Copy + Send, const N: usize>(&self, from: &[S], y: &Parts<'_, S>) {
+        let len = if N > 0 { N } else { self.len };
+        for (k, from) in from.chunks_exact(len).take(self.count).enumerate() {
+            let start = self.start + k * self.pitch;
+            // SAFETY: promised by the caller.
+            unsafe { y.part(start..start + len) }.copy_from_slice(from);
+        }
+    }
 }
 
 impl<'a, T: Real> Epilogue<'a, T> {
@@ -79,6 +110,35 @@ impl<'a, T: Real> Epilogue<'a, T> {
     ) {
         // SAFETY: promised by the caller.
         unsafe { self.finish_at(level, channel, runs.start, y, runs, from) }
+    }
+
+    /// Completes the sums of one channel, which lie one run after the other, and writes them there, rounded by way of as
+    /// much memory.
+    ///
+    /// # Safety
+    /// Nobody else accesses these runs meanwhile.
+    pub(super) unsafe fn write_runs<S: Stored<Computed = T>>(
+        &self,
+        level: Level,
+        channel: usize,
+        y: &Parts<'_, S>,
+        runs: Runs,
+        sums: &mut [T],
+        rounded: &mut [S],
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            if let Some(y) = S::computed_parts(y) {
+                return self.finish_runs(level, channel, y, runs, Some(sums));
+            }
+            if self.follows() {
+                for (k, sums) in sums.chunks_exact_mut(runs.len).enumerate() {
+                    self.finish(level, channel, runs.start + k * runs.pitch, sums);
+                }
+            }
+            S::narrow(level, sums, &mut rounded[..sums.len()]);
+            runs.write(&rounded[..sums.len()], y);
+        }
     }
 
     unsafe fn finish_at(

@@ -7,17 +7,18 @@
 
 use std::ops::Range;
 
-use gradus_tensor_core::Result;
+use gradus_tensor_core::{Element, Result};
 
+use super::Factor;
 use super::columns::Columns;
 use super::epilogue::{Epilogue, Runs};
 use super::geometry::Geometry;
-use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Scratch, tasks};
-use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
+use crate::kernels::dense::{Parts, Scratch, tasks};
+use crate::kernels::matmul::gemm::{Mat, MatMut, Old, sums};
+use crate::{Cpu, Level};
 
-/// Elements of a unit's column matrix: half a megabyte of `f32`.
-const COLUMN_ELEMENTS: usize = 1 << 17;
+/// Bytes of a unit's column matrix: a part of a second-level cache.
+const COLUMN_BYTES: usize = 1 << 19;
 /// Columns of a unit: enough that the weight is reused, few enough that there is work for every thread.
 const COLUMNS: Range<usize> = 128..1024;
 /// Columns of a unit are a multiple of this many where possible: the micro-kernel's tile.
@@ -71,7 +72,8 @@ pub(super) fn pitch(columns: usize) -> usize {
 }
 
 /// Gathers the channels `channels` (counted over all groups) of a unit's images.
-pub(super) fn gather_unit<T: Real>(
+pub(super) fn gather_unit<T: Element>(
+    level: Level,
     geometry: &Geometry,
     x: &[T],
     channels: Range<usize>,
@@ -82,33 +84,38 @@ pub(super) fn gather_unit<T: Real>(
     let (all, area) = (geometry.groups * geometry.channels, geometry.area());
     if geometry.pointwise() && unit.positions.len() == area {
         let planes = Planes { x, all, area, images: unit.images.clone() };
-        match area {
-            1 => planes.gather::<1>(channels, to, pitch),
-            4 => planes.gather::<4>(channels, to, pitch),
-            16 => planes.gather::<16>(channels, to, pitch),
-            _ => planes.gather::<0>(channels, to, pitch),
-        }
-        return;
+        return planes.gather(channels, to, pitch);
     }
     let columns = Columns::new(geometry, unit.positions.clone());
     for (k, i) in unit.images.clone().enumerate() {
         let image = &x[(i * all + channels.start) * area..(i * all + channels.end) * area];
         let to = &mut to[k * unit.positions.len()..];
-        columns.gather(image, to, pitch);
+        columns.gather(level, image, to, pitch);
     }
 }
 
 /// Whole planes of some images, of `all` channels each.
-struct Planes<'a, T> {
-    x: &'a [T],
-    all: usize,
-    area: usize,
-    images: Range<usize>,
+pub(super) struct Planes<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) all: usize,
+    pub(super) area: usize,
+    pub(super) images: Range<usize>,
 }
 
 impl<T: Copy> Planes<'_, T> {
-    /// Writes the planes of each channel one after the other. `N` is their area, or 0 if the compiler need not know.
-    fn gather<const N: usize>(&self, channels: Range<usize>, to: &mut [T], pitch: usize) {
+    /// Writes the planes of each channel one after the other, from one channel to the next `pitch` apart.
+    pub(super) fn gather(&self, channels: Range<usize>, to: &mut [T], pitch: usize) {
+        match self.area {
+            1 => self.each::<1>(channels, to, pitch),
+            4 => self.each::<4>(channels, to, pitch),
+            16 => self.each::<16>(channels, to, pitch),
+            64 => self.each::<64>(channels, to, pitch),
+            _ => self.each::<0>(channels, to, pitch),
+        }
+    }
+
+    /// `N` is the area, or 0 if the compiler need not know.
+    fn each<const N: usize>(&self, channels: Range<usize>, to: &mut [T], pitch: usize) {
         let area = if N > 0 { N } else { self.area };
         for (channel, row) in channels.zip(to.chunks_mut(pitch)) {
             for (image, to) in self.images.clone().zip(row.chunks_exact_mut(area)) {
@@ -119,25 +126,27 @@ impl<T: Copy> Planes<'_, T> {
 }
 
 /// The outputs, for a weight of a row for each output channel of all groups.
-pub(super) fn forward<T: Real>(
+pub(super) fn forward<T: Factor>(
     cpu: &Cpu,
     geometry: &Geometry,
     x: &[T],
     w: Mat<'_, T>,
-    epilogue: &Epilogue<'_, T>,
+    epilogue: &Epilogue<'_, T::Computed>,
     y: &mut [T],
 ) -> Result<()> {
     let g = geometry;
     let (area, depth) = (g.out_area(), g.depth());
     if x.is_empty() || w.rows == 0 || w.cols == 0 {
+        let mut sums = Scratch::new(cpu, area)?;
         for (row, y) in y.chunks_exact_mut(area.max(1)).enumerate() {
             let channel = row % (g.groups * g.outputs);
-            y.fill(epilogue.start(channel));
-            epilogue.finish(cpu.level(), channel, row * area, y);
+            sums.slice().fill(epilogue.start(channel));
+            epilogue.finish(cpu.level(), channel, row * area, sums.slice());
+            T::narrow(cpu.level(), sums.as_slice(), y);
         }
         return Ok(());
     }
-    let columns = (COLUMN_ELEMENTS / depth).clamp(COLUMNS.start, COLUMNS.end);
+    let columns = (COLUMN_BYTES / size_of::<T>() / depth).clamp(COLUMNS.start, COLUMNS.end);
     let pass = Pass { cpu, g, x, w, epilogue };
     // A plane that is its own column matrix is neither gathered nor copied.
     if area * 2 <= columns && !(g.pointwise() && area >= ALONE) {
@@ -150,12 +159,12 @@ pub(super) fn forward<T: Real>(
 }
 
 /// A convolution under way.
-struct Pass<'a, T> {
+struct Pass<'a, T: Factor> {
     cpu: &'a Cpu,
     g: &'a Geometry,
     x: &'a [T],
     w: Mat<'a, T>,
-    epilogue: &'a Epilogue<'a, T>,
+    epilogue: &'a Epilogue<'a, T::Computed>,
 }
 
 /// Units, each for every group, and the output channels of a group in several parts where units are few.
@@ -185,14 +194,14 @@ impl Tasks {
     }
 }
 
-impl<T: Real> Pass<'_, T> {
+impl<T: Factor> Pass<'_, T> {
     /// The input channels of a group.
     fn channels(&self, group: usize) -> Range<usize> {
         group * self.g.channels..(group + 1) * self.g.channels
     }
 
     /// Multiplies the weight's rows with columns.
-    fn multiply(&self, rows: Range<usize>, columns: Mat<'_, T>, c: &mut MatMut<'_, T>) {
+    fn multiply(&self, rows: Range<usize>, columns: Mat<'_, T>, c: &mut MatMut<'_, T::Computed>) {
         let old = match self.epilogue.bias {
             Some(bias) => {
                 rows.clone().enumerate().for_each(|(i, o)| c.row(i).fill(bias[o]));
@@ -200,14 +209,17 @@ impl<T: Real> Pass<'_, T> {
             }
             None => Old::Ignore,
         };
-        product(self.g.precision, c, old, T::ONE, self.w.rows(rows), columns);
+        sums(self.g.precision, c, old, self.w.rows(rows), columns);
     }
 
-    /// Units of one image: outputs are made where they belong.
+    /// Units of one image: outputs are made where they belong, unless sums have to be rounded.
     fn alone(&self, units: &[Unit], y: &mut [T]) -> Result<()> {
         let Pass { cpu, g, x, epilogue, .. } = *self;
         let (area, depth, outputs) = (g.out_area(), g.depth(), g.groups * g.outputs);
-        let all = MatMut::new(y, g.images * outputs, area);
+        let in_place = match T::computed_mut(y) {
+            Some(y) => Ok(MatMut::new(y, g.images * outputs, area)),
+            None => Err(Parts::new(y)),
+        };
         let list = Tasks::new(g, units.len());
         let widest = units.first().map_or(0, Unit::columns);
         tasks(cpu, list.count, list.block * depth * widest / 4, |i| {
@@ -221,24 +233,54 @@ impl<T: Real> Pass<'_, T> {
             } else {
                 let pitch = pitch(n);
                 scratch = Scratch::new(cpu, depth * pitch)?;
-                gather_unit(g, x, self.channels(group), unit, scratch.slice(), pitch);
+                gather_unit(cpu.level(), g, x, self.channels(group), unit, scratch.slice(), pitch);
                 Mat::pitched(scratch.slice(), depth, n, pitch)
             };
             let first = unit.images.start * outputs;
-            // SAFETY: tasks write disjoint rows or positions.
-            let mut c = unsafe { all.tile(first + rows.start..first + rows.end, unit.positions.clone()) };
-            self.multiply(rows.clone(), matrix, &mut c);
-            for (i, channel) in rows.enumerate().filter(|_| epilogue.follows()) {
-                let at = (first + channel) * area + unit.positions.start;
-                epilogue.finish(cpu.level(), channel, at, c.row(i));
+            let start = |channel: usize| (first + channel) * area + unit.positions.start;
+            match &in_place {
+                Ok(all) => {
+                    let to = first + rows.start..first + rows.end;
+                    // SAFETY: tasks write disjoint rows or positions.
+                    let mut c = unsafe { all.tile(to, unit.positions.clone()) };
+                    self.multiply(rows.clone(), matrix, &mut c);
+                    for (i, channel) in rows.enumerate().filter(|_| epilogue.follows()) {
+                        epilogue.finish(cpu.level(), channel, start(channel), c.row(i));
+                    }
+                    Ok(())
+                }
+                Err(y) => {
+                    let runs = |channel| Runs { start: start(channel), len: n, count: 1, pitch: n };
+                    self.beside(rows, matrix, y, runs)
+                }
             }
-            Ok(())
         })
     }
 
-    /// Units of several images, whose rows are apart in the output: multiply beside it and copy.
+    /// Multiplies beside the output and copies: for each output channel to these runs.
+    fn beside(
+        &self,
+        rows: Range<usize>,
+        columns: Mat<'_, T>,
+        y: &Parts<'_, T>,
+        runs: impl Fn(usize) -> Runs,
+    ) -> Result<()> {
+        let (cpu, n) = (self.cpu, columns.cols);
+        let mut temporary = Scratch::new(cpu, rows.len() * n)?;
+        let mut rounded = Scratch::new(cpu, if T::SAME { 0 } else { n })?;
+        let mut c = MatMut::new(temporary.slice(), rows.len(), n);
+        self.multiply(rows.clone(), columns, &mut c);
+        for (i, channel) in rows.enumerate() {
+            let (runs, rounded) = (runs(channel), rounded.slice());
+            // SAFETY: tasks write disjoint rows or positions.
+            unsafe { self.epilogue.write_runs(cpu.level(), channel, y, runs, c.row(i), rounded) };
+        }
+        Ok(())
+    }
+
+    /// Units of several images, whose rows are apart in the output.
     fn together(&self, units: &[Unit], y: &mut [T]) -> Result<()> {
-        let Pass { cpu, g, x, epilogue, .. } = *self;
+        let Pass { cpu, g, x, .. } = *self;
         let (area, depth, outputs) = (g.out_area(), g.depth(), g.groups * g.outputs);
         let list = Tasks::new(g, units.len());
         let widest = units.first().map_or(0, Unit::columns);
@@ -261,7 +303,15 @@ impl<T: Real> Pass<'_, T> {
                 // SAFETY: tasks write disjoint rows.
                 let to = unsafe { parts.part((start + rows.start) * pitch..(start + rows.end) * pitch) };
                 let first = group * g.channels;
-                gather_unit(g, x, first + channels.start..first + channels.end, &units[unit], to, pitch);
+                gather_unit(
+                    cpu.level(),
+                    g,
+                    x,
+                    first + channels.start..first + channels.end,
+                    &units[unit],
+                    to,
+                    pitch,
+                );
                 Ok(())
             })?;
         }
@@ -276,19 +326,13 @@ impl<T: Real> Pass<'_, T> {
                 &shared[(number * g.groups + group) * depth * pitch..][..depth * pitch]
             } else {
                 own = Scratch::new(cpu, depth * pitch)?;
-                gather_unit(g, x, self.channels(group), unit, own.slice(), pitch);
+                gather_unit(cpu.level(), g, x, self.channels(group), unit, own.slice(), pitch);
                 &*own.slice()
             };
-            let mut temporary = Scratch::new(cpu, rows.len() * n)?;
-            let mut c = MatMut::new(temporary.slice(), rows.len(), n);
-            self.multiply(rows.clone(), Mat::pitched(matrix, depth, n, pitch), &mut c);
-            for (i, channel) in rows.enumerate() {
+            self.beside(rows, Mat::pitched(matrix, depth, n, pitch), &y, |channel| {
                 let start = (unit.images.start * outputs + channel) * area;
-                let runs = Runs { start, len: area, count: unit.images.len(), pitch: outputs * area };
-                // SAFETY: tasks write disjoint rows.
-                unsafe { epilogue.finish_runs(cpu.level(), channel, &y, runs, Some(c.row(i))) };
-            }
-            Ok(())
+                Runs { start, len: area, count: unit.images.len(), pitch: outputs * area }
+            })
         })
     }
 }

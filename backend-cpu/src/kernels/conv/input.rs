@@ -3,13 +3,15 @@
 
 use gradus_tensor_core::Result;
 
+use super::Factor;
 use super::columns::Columns;
 use super::epilogue::Epilogue;
-use super::forward::{forward, pitch, units};
+use super::forward::{Planes, forward, pitch, units};
 use super::geometry::Geometry;
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Scratch, tasks};
-use crate::kernels::matmul::gemm::{Mat, MatMut, Old, product};
+use crate::kernels::dense::{Parts, Scratch, tasks};
+use crate::kernels::matmul::gemm::{Mat, MatMut, Old, sums};
+use crate::math::real::Real as _;
 
 /// Elements of a task's column matrix.
 const COLUMN_ELEMENTS: usize = 1 << 17;
@@ -19,7 +21,7 @@ const COLUMNS: usize = 128;
 const REVERSED_CHANNELS: usize = 16;
 
 /// `gx` from the output's gradient `g` and the weight.
-pub(super) fn backward_input<T: Real>(
+pub(super) fn backward_input<T: Factor>(
     cpu: &Cpu,
     geometry: &Geometry,
     g: &[T],
@@ -27,7 +29,7 @@ pub(super) fn backward_input<T: Real>(
     gx: &mut [T],
 ) -> Result<()> {
     if g.is_empty() || w.is_empty() || gx.is_empty() {
-        gx.fill(T::ZERO);
+        gx.fill(T::default());
         return Ok(());
     }
     if geometry.stride == [1; 3] {
@@ -46,7 +48,7 @@ pub(super) fn backward_input<T: Real>(
 }
 
 /// The weight with input and output channels exchanged within each group, and the taps reversed.
-fn reverse<T: Real>(cpu: &Cpu, geometry: &Geometry, w: &[T], to: &mut [T]) {
+fn reverse<T: Factor>(cpu: &Cpu, geometry: &Geometry, w: &[T], to: &mut [T]) {
     let (taps, channels, outputs) = (geometry.taps(), geometry.channels, geometry.outputs);
     let blocks = channels.div_ceil(REVERSED_CHANNELS);
     let parts = Parts::new(to);
@@ -66,14 +68,14 @@ fn reverse<T: Real>(cpu: &Cpu, geometry: &Geometry, w: &[T], to: &mut [T]) {
     });
 }
 
-fn strided<T: Real>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut [T]) -> Result<()> {
+fn strided<T: Factor>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut [T]) -> Result<()> {
     let (area, taps) = (geometry.out_area(), geometry.taps());
     let (channels, outputs, groups) = (geometry.channels, geometry.outputs, geometry.groups);
     // Whole images, since windows of different tiles overlap in the input.
     let units = units(0..geometry.images, area, COLUMNS.max(area));
     let widest = units.iter().map(|u| u.columns()).max().unwrap_or(0);
-    let block = (COLUMN_ELEMENTS / (taps * widest)).clamp(1, channels);
-    let blocks = channels.div_ceil(block);
+    let blocks = channels.div_ceil((COLUMN_ELEMENTS / (taps * widest)).clamp(1, channels));
+    let block = channels.div_ceil(blocks);
     let parts = Parts::new(gx);
     let columns_of_image = Columns::new(geometry, 0..area);
 
@@ -87,7 +89,8 @@ fn strided<T: Real>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut [
             Mat::new(&g[start..start + outputs * area], outputs, area)
         } else {
             packed = Scratch::new(cpu, outputs * n)?;
-            pack(g, [groups, outputs, area], group, unit.images.clone(), packed.slice());
+            let planes = Planes { x: g, all: groups * outputs, area, images: unit.images.clone() };
+            planes.gather(group * outputs..(group + 1) * outputs, packed.slice(), n);
             Mat::new(packed.slice(), outputs, n)
         };
         let weight = Mat::new(w, groups * outputs, channels * taps)
@@ -96,33 +99,28 @@ fn strided<T: Real>(cpu: &Cpu, geometry: &Geometry, g: &[T], w: &[T], gx: &mut [
         let (rows, pitch) = (some.len() * taps, pitch(n));
         let mut scratch = Scratch::new(cpu, rows * pitch)?;
         let mut columns = MatMut::pitched(scratch.slice(), rows, n, pitch);
-        product(geometry.precision, &mut columns, Old::Ignore, T::ONE, weight.t(), gradient);
+        sums(geometry.precision, &mut columns, Old::Ignore, weight.t(), gradient);
         let plane = geometry.area();
+        let mut wide = Scratch::new(cpu, if T::SAME { 0 } else { plane })?;
         for (k, image) in unit.images.clone().enumerate() {
-            let first = (image * groups + group) * channels;
-            // SAFETY: tasks write different images or channels.
-            let to = unsafe { parts.part((first + some.start) * plane..(first + some.end) * plane) };
-            to.fill(T::ZERO);
-            columns_of_image.scatter(&scratch.slice()[k * area..], pitch, to);
+            for (c, channel) in some.clone().enumerate() {
+                let from = &scratch.as_slice()[c * taps * pitch + k * area..];
+                let to = ((image * groups + group) * channels + channel) * plane;
+                let add = |plane: &mut [T::Computed]| {
+                    plane.fill(T::Computed::ZERO);
+                    columns_of_image.scatter(cpu.level(), from, pitch, plane);
+                };
+                // SAFETY: tasks write different images or channels.
+                let to = unsafe { parts.part(to..to + plane) };
+                match T::computed_mut(to) {
+                    Some(to) => add(to),
+                    None => {
+                        add(wide.slice());
+                        T::narrow(cpu.level(), wide.as_slice(), to);
+                    }
+                }
+            }
         }
         Ok(())
     })
-}
-
-/// One group of some images as a matrix with a row for each channel: `[channels, images * area]`.
-pub(super) fn pack<T: Real>(
-    from: &[T],
-    [groups, channels, area]: [usize; 3],
-    group: usize,
-    images: std::ops::Range<usize>,
-    to: &mut [T],
-) {
-    let n = images.len() * area;
-    for (k, image) in images.enumerate() {
-        let first = (image * groups + group) * channels;
-        for c in 0..channels {
-            let from = &from[(first + c) * area..(first + c + 1) * area];
-            to[c * n + k * area..][..area].copy_from_slice(from);
-        }
-    }
 }

@@ -11,40 +11,67 @@ mod epilogue;
 mod forward;
 mod geometry;
 mod input;
+#[cfg(target_arch = "x86_64")]
+mod masked;
 mod weight;
 mod winograd;
 
+use gradus_tensor_core::half::bf16;
 use gradus_tensor_core::op::{Conv, ConvBlock};
-use gradus_tensor_core::{Meta, Outcome, Result, View};
+use gradus_tensor_core::{DType, Meta, Outcome, View};
 
 use self::epilogue::Epilogue;
 use self::geometry::Geometry;
-use super::dense::{Dense, Output, Real, Stored, with_real, with_stored};
+use super::dense::{Dense, Output, Stored, with_stored};
 use super::matmul::gemm::Mat;
+use super::matmul::multiplied::Multiplied;
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
 
+/// Elements that columns are made of and that are multiplied as they are, with sums in what they are computed in.
+trait Factor: Stored + Multiplied<Sum = <Self as Stored>::Computed> {}
+impl<T: Stored + Multiplied<Sum = <T as Stored>::Computed>> Factor for T {}
+
+/// Runs a block with type names bound to the element of a float dtype and to the [`Factor`] of its products: the element
+/// itself if there are instructions that multiply it, otherwise what it is computed in. Leaves the function with
+/// `Unsupported` for any other dtype.
+macro_rules! with_factors {
+    ($cpu:expr, $dtype:expr, $s:ident, $t:ident => $body:expr) => {
+        match $dtype {
+            DType::BF16 if $cpu.level().has_bf16_dot() => {
+                type $s = bf16;
+                type $t = bf16;
+                $body
+            }
+            dtype => with_stored!(dtype, $s => {
+                type $t = <$s as Stored>::Computed;
+                $body
+            }),
+        }
+    };
+}
+
 /// `Op::Conv`.
 pub(crate) fn conv(cpu: &Cpu, op: &Conv, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
-    with_stored!(out.dtype, S => {
+    with_factors!(cpu, out.dtype, S, T => {
         let bias = inputs.get(2).map(|b| Dense::<<S as Stored>::Computed>::new(cpu, b)).transpose()?;
-        forward_by::<S>(cpu, op, [&inputs[0], &inputs[1]], &Epilogue::bias(bias.as_deref()), out)
+        forward_by::<S, T>(cpu, op, [&inputs[0], &inputs[1]], &Epilogue::bias(bias.as_deref()), out)
     })
 }
 
 /// `Op::ConvBlock`.
 pub(crate) fn conv_block(cpu: &Cpu, op: &ConvBlock, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let Some(operands) = op.operands(inputs) else { return Ok(Outcome::Unsupported) };
-    with_stored!(out.dtype, S => {
+    with_factors!(cpu, out.dtype, S, T => {
         let after = epilogue::Operands::<<S as Stored>::Computed>::new(cpu, op, &operands)?;
         match after.epilogue(op) {
-            Some(epilogue) => forward_by::<S>(cpu, &op.conv, [operands.x, operands.weight], &epilogue, out),
+            Some(epilogue) => forward_by::<S, T>(cpu, &op.conv, [operands.x, operands.weight], &epilogue, out),
             None => Ok(Outcome::Unsupported),
         }
     })
 }
 
-fn forward_by<S: Stored>(
+fn forward_by<S: Stored, T: Factor<Computed = S::Computed>>(
     cpu: &Cpu,
     op: &Conv,
     [x, w]: [&View<'_, CpuBuffer>; 2],
@@ -52,36 +79,26 @@ fn forward_by<S: Stored>(
     out: &Meta,
 ) -> Done {
     let precision = cpu.precision_of(x.dtype);
-    let geometry = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape, precision);
-    if let Some(size) = winograd::suits(cpu, x.dtype, &geometry) {
+    let g = Geometry::new(op, x.layout.shape(), w.layout.shape(), &out.shape, precision);
+    if let Some(size) = winograd::suits(cpu, x.dtype, &g) {
         let mut y = Output::<S>::new(cpu, out)?;
         let (x, w) = (Dense::<S>::new(cpu, x)?, Dense::<S>::new(cpu, w)?);
-        let w = winograd::Weight::Forward(&w);
-        winograd::convolve(cpu, size, &geometry, &x, w, epilogue, y.slice())?;
+        winograd::convolve(cpu, size, &g, &x, winograd::Weight::Forward(&w), epilogue, y.slice())?;
         return done(y.finish(cpu)?);
     }
-    let mut y = Output::<S::Computed>::new(cpu, out)?;
-    let (x, w) = (Dense::<S::Computed>::new(cpu, x)?, Dense::<S::Computed>::new(cpu, w)?);
-    run_forward(cpu, &geometry, &x, &w, epilogue, y.slice())?;
-    done(y.finish(cpu)?)
-}
-
-fn run_forward<T: Real>(
-    cpu: &Cpu,
-    geometry: &Geometry,
-    x: &[T],
-    w: &[T],
-    epilogue: &Epilogue<'_, T>,
-    y: &mut [T],
-) -> Result<()> {
-    if y.is_empty() {
-        Ok(())
-    } else if geometry.depthwise() && !x.is_empty() {
-        depthwise::forward(cpu, geometry, x, w, epilogue, y)
-    } else {
-        let w = Mat::new(w, geometry.groups * geometry.outputs, geometry.depth());
-        forward::forward(cpu, geometry, x, w, epilogue, y)
+    if g.depthwise() && x.layout.shape().numel() > 0 && out.shape.numel() > 0 {
+        let mut y = Output::<S::Computed>::new(cpu, out)?;
+        let (x, w) = (Dense::<S::Computed>::new(cpu, x)?, Dense::<S::Computed>::new(cpu, w)?);
+        depthwise::forward(cpu, &g, &x, &w, epilogue, y.slice())?;
+        return done(y.finish(cpu)?);
     }
+    let mut y = Output::<T>::new(cpu, out)?;
+    if !y.slice().is_empty() {
+        let (x, w) = (Dense::<T>::new(cpu, x)?, Dense::<T>::new(cpu, w)?);
+        let w = Mat::new(&w, g.groups * g.outputs, g.depth());
+        forward::forward(cpu, &g, &x, w, epilogue, y.slice())?;
+    }
+    done(y.finish(cpu)?)
 }
 
 /// `Op::ConvBackwardInput`.
@@ -95,22 +112,24 @@ pub(crate) fn backward_input(
     let precision = cpu.precision_of(g.dtype);
     let geometry = Geometry::new(op, &out.shape, w.layout.shape(), g.layout.shape(), precision);
     let reversed = geometry.reversed();
-    if let Some(size) = winograd::suits(cpu, g.dtype, &reversed) {
-        return with_stored!(g.dtype, S => {
+    let size = winograd::suits(cpu, g.dtype, &reversed);
+    with_factors!(cpu, g.dtype, S, T => {
+        if let Some(size) = size {
             let mut gx = Output::<S>::new(cpu, out)?;
             let (g, w) = (Dense::<S>::new(cpu, g)?, Dense::<S>::new(cpu, w)?);
             winograd::convolve(cpu, size, &reversed, &g, winograd::Weight::Reversed(&w), &Epilogue::bias(None), gx.slice())?;
-            done(gx.finish(cpu)?)
-        });
-    }
-    with_real!(g.dtype, T => {
+            return done(gx.finish(cpu)?);
+        }
+        if geometry.depthwise() && g.layout.shape().numel() > 0 && out.shape.numel() > 0 {
+            type Real = <S as Stored>::Computed;
+            let mut gx = Output::<Real>::new(cpu, out)?;
+            let (g, w) = (Dense::<Real>::new(cpu, g)?, Dense::<Real>::new(cpu, w)?);
+            depthwise::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
+            return done(gx.finish(cpu)?);
+        }
         let mut gx = Output::<T>::new(cpu, out)?;
         let (g, w) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, w)?);
-        if geometry.depthwise() && !g.is_empty() && !gx.slice().is_empty() {
-            depthwise::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
-        } else {
-            input::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
-        }
+        input::backward_input(cpu, &geometry, &g, &w, gx.slice())?;
         done(gx.finish(cpu)?)
     })
 }
@@ -125,22 +144,24 @@ pub(crate) fn backward_weight(
 ) -> Done {
     let precision = cpu.precision_of(g.dtype);
     let geometry = Geometry::new(op, x.layout.shape(), &out.shape, g.layout.shape(), precision);
-    if let Some(size) = winograd::suits(cpu, g.dtype, &geometry) {
-        return with_stored!(g.dtype, S => {
+    let size = winograd::suits(cpu, g.dtype, &geometry);
+    with_factors!(cpu, g.dtype, S, T => {
+        if let Some(size) = size {
             let mut gw = Output::<S>::new(cpu, out)?;
             let (g, x) = (Dense::<S>::new(cpu, g)?, Dense::<S>::new(cpu, x)?);
             winograd::backward_weight(cpu, size, &geometry, &g, &x, gw.slice())?;
-            done(gw.finish(cpu)?)
-        });
-    }
-    with_real!(g.dtype, T => {
+            return done(gw.finish(cpu)?);
+        }
+        if geometry.depthwise() && g.layout.shape().numel() > 0 && x.layout.shape().numel() > 0 {
+            type Real = <S as Stored>::Computed;
+            let mut gw = Output::<Real>::new(cpu, out)?;
+            let (g, x) = (Dense::<Real>::new(cpu, g)?, Dense::<Real>::new(cpu, x)?);
+            depthwise::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
+            return done(gw.finish(cpu)?);
+        }
         let mut gw = Output::<T>::new(cpu, out)?;
         let (g, x) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, x)?);
-        if geometry.depthwise() && !g.is_empty() && !x.is_empty() {
-            depthwise::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
-        } else {
-            weight::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
-        }
+        weight::backward_weight(cpu, &geometry, &g, &x, gw.slice())?;
         done(gw.finish(cpu)?)
     })
 }

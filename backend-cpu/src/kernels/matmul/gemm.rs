@@ -260,6 +260,27 @@ pub(crate) fn product<'b, T: Element + Multiplied>(
     run(precision, c, old, scale, a, b.into(), std::ptr::null());
 }
 
+/// `c = a @ b`, or `c += a @ b`, in what products are summed in, on the calling thread.
+///
+/// # Panics
+/// The shapes do not fit: a bug in the caller.
+pub(crate) fn sums<'b, T: Multiplied<Sum: Element>>(
+    precision: Precision,
+    c: &mut MatMut<'_, T::Sum>,
+    old: Old,
+    a: Mat<'_, T>,
+    b: impl Into<Right<'b, T>>,
+) where
+    T: 'b,
+{
+    let Right { matrix: b, ready } = b.into();
+    let given = Given { row: std::ptr::null(), ready };
+    if let Some(product) = prepared(c, old, T::Sum::from_f64(1.0), a, b, given) {
+        // SAFETY: as `run`.
+        unsafe { T::sums(Level::detect(), precision, &product, given) }
+    }
+}
+
 /// `c = row + a @ b`, on the calling thread, with the same row for all.
 ///
 /// # Panics
@@ -286,9 +307,26 @@ fn run<T: Element + Multiplied>(
     row: *const T,
 ) {
     let given = Given { row, ready };
+    if let Some(product) = prepared(c, old, scale, a, b, given) {
+        // SAFETY: the matrices lie in their slices, as checked when they were made; `c` is exclusively borrowed, so it
+        // overlaps neither `a` nor `b`; what is given is as long, and what is packed was packed from `b`; the level is what
+        // the machine was found to have.
+        unsafe { T::product(Level::detect(), precision, &product, given) }
+    }
+}
+
+/// The product of these matrices, if there is anything to multiply; otherwise `c` is what it is to be.
+fn prepared<T: Copy, C: Element>(
+    c: &mut MatMut<'_, C>,
+    old: Old,
+    scale: C,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    given: Given<C>,
+) -> Option<Product<T, C>> {
     assert!(a.cols == b.rows && a.rows == c.rows && b.cols == c.cols, "matrices that do not fit");
     if c.rows == 0 || c.cols == 0 {
-        return;
+        return None;
     }
     if a.cols == 0 {
         let cols = c.cols;
@@ -298,13 +336,13 @@ fn run<T: Element + Multiplied>(
                 _ if !given.row.is_null() => unsafe {
                     c.row(i).copy_from_slice(std::slice::from_raw_parts(given.row, cols));
                 },
-                Old::Ignore => c.row(i).fill(T::default()),
+                Old::Ignore => c.row(i).fill(C::default()),
                 Old::Keep => {}
             }
         }
-        return;
+        return None;
     }
-    let product = Product {
+    Some(Product {
         shape: [c.rows, c.cols, a.cols],
         c: c.start,
         pitch: c.pitch,
@@ -314,9 +352,5 @@ fn run<T: Element + Multiplied>(
         a_strides: [a.row_stride, a.col_stride],
         b: b.start,
         b_strides: [b.row_stride, b.col_stride],
-    };
-    // SAFETY: the matrices lie in their slices, as checked when they were made; `c` is exclusively borrowed, so it
-    // overlaps neither `a` nor `b`; what is given is as long, and what is packed was packed from `b`; the level is what
-    // the machine was found to have.
-    unsafe { T::product(Level::detect(), precision, &product, given) }
+    })
 }

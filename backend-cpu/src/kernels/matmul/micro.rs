@@ -28,24 +28,25 @@ const VECTORS: usize = 3;
 /// Bytes between two columns of `a` from which on it is packed: some lines further, where no prefetcher follows.
 const FAR: usize = 512;
 
-/// `c = scale * a @ b` or `c += scale * a @ b`, as addresses and strides in elements; rows of `c` are contiguous.
+/// `c = scale * a @ b` or `c += scale * a @ b`, as addresses and strides in elements; rows of `c` are contiguous. `C` is
+/// what comes out, if that is another type.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<T: Copy> {
+pub(crate) struct Product<T: Copy, C: Copy = T> {
     pub(super) shape: [usize; 3],
-    pub(super) c: *mut T,
+    pub(super) c: *mut C,
     pub(super) pitch: usize,
     pub(super) old: Old,
-    pub(super) scale: T,
+    pub(super) scale: C,
     pub(super) a: *const T,
     pub(super) a_strides: [isize; 2],
     pub(super) b: *const T,
     pub(super) b_strides: [isize; 2],
 }
 
-impl<T: Copy> Product<T> {
+impl<T: Copy, C: Copy> Product<T, C> {
     /// The product that adds to what is there, after the row that is given was written there.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    pub(super) fn after(&self, given: Given<T>) -> Self {
+    pub(super) fn after(&self, given: Given<C>) -> Self {
         if given.row.is_null() {
             return *self;
         }

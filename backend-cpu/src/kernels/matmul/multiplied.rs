@@ -3,6 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
+use gradus_tensor_core::half;
+
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx::{self, Instructions};
 #[cfg(target_arch = "x86_64")]
@@ -11,6 +13,7 @@ use super::micro::{Product, is_small, panel_width, panels, small};
 use super::pack::pack;
 use super::ready::{Packing, Ready};
 use super::registers::PLAIN;
+use crate::math::half::Half;
 use crate::{Level, Precision};
 
 /// What a caller may give with a product, to save work.
@@ -26,14 +29,60 @@ impl<T> Given<T> {
     pub(super) const NOTHING: Given<T> = Given { row: std::ptr::null(), ready: None };
 }
 
+/// What sums of `f32` can be rounded to.
+pub(super) trait Single: Copy {
+    /// As `f32`.
+    fn single(self) -> f32;
+    /// The nearest one.
+    fn rounded(x: f32) -> Self;
+}
+
+impl Single for f32 {
+    #[inline(always)]
+    fn single(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn rounded(x: f32) -> f32 {
+        x
+    }
+}
+
+impl Single for half::bf16 {
+    #[inline(always)]
+    fn single(self) -> f32 {
+        self.to_single()
+    }
+
+    #[inline(always)]
+    fn rounded(x: f32) -> half::bf16 {
+        half::bf16::from_single(x)
+    }
+}
+
 /// Elements that products are made of.
 pub(crate) trait Multiplied: Copy {
+    /// What products are summed in.
+    type Sum: Copy;
+
     /// Multiplies on the calling thread.
     ///
     /// # Safety
     /// The level is at most the machine's; all elements of the three matrices and of what is given may be accessed, and
     /// nobody else accesses those of `c`. What is ready is the right operand, packed for this level and precision.
     unsafe fn product(level: Level, precision: Precision, product: &Product<Self>, given: Given<Self>);
+
+    /// The same, with sums as they are.
+    ///
+    /// # Safety
+    /// As [`Multiplied::product`].
+    unsafe fn sums(
+        level: Level,
+        precision: Precision,
+        product: &Product<Self, Self::Sum>,
+        given: Given<Self::Sum>,
+    );
 
     /// How the right operand of products of that shape is packed in advance; `None` if each packs in its own way.
     fn packing(level: Level, precision: Precision, shape: [usize; 3]) -> Option<Packing>;
@@ -53,6 +102,8 @@ pub(crate) trait Multiplied: Copy {
 }
 
 impl Multiplied for f32 {
+    type Sum = f32;
+
     unsafe fn product(level: Level, precision: Precision, product: &Product<f32>, given: Given<f32>) {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if level == Level::Amx && given.ready.is_none() && amx::pays(product.shape, amx::parts(precision)) {
@@ -70,6 +121,11 @@ impl Multiplied for f32 {
         let _ = precision;
         // SAFETY: promised by the caller.
         unsafe { in_registers_f32(level, product, given) }
+    }
+
+    unsafe fn sums(level: Level, precision: Precision, product: &Product<f32>, given: Given<f32>) {
+        // SAFETY: promised by the caller.
+        unsafe { Self::product(level, precision, product, given) }
     }
 
     fn packing(level: Level, precision: Precision, shape: [usize; 3]) -> Option<Packing> {
@@ -106,9 +162,16 @@ impl Multiplied for f32 {
 }
 
 impl Multiplied for f64 {
+    type Sum = f64;
+
     unsafe fn product(level: Level, _: Precision, product: &Product<f64>, given: Given<f64>) {
         // SAFETY: promised by the caller.
         unsafe { in_registers_f64(level, product, given) }
+    }
+
+    unsafe fn sums(level: Level, precision: Precision, product: &Product<f64>, given: Given<f64>) {
+        // SAFETY: promised by the caller.
+        unsafe { Self::product(level, precision, product, given) }
     }
 
     fn packing(level: Level, _: Precision, _: [usize; 3]) -> Option<Packing> {

@@ -10,10 +10,9 @@ use super::unit::{ROWS, Unit, WORDS};
 use crate::Level;
 use crate::kernels::matmul::gemm::Old;
 use crate::kernels::matmul::micro::Product;
-use crate::kernels::matmul::multiplied::{Given, in_registers_f32};
+use crate::kernels::matmul::multiplied::{Given, Single, in_registers_f32};
 use crate::kernels::matmul::tiles::even;
 use crate::level::Kernel;
-use crate::math::half::Half;
 
 /// Rows and columns of a block: as many as callers cut a product into.
 const BLOCK: [usize; 2] = [256, 576];
@@ -87,21 +86,21 @@ fn is_ordinary(largest: [u32; 2]) -> bool {
 }
 
 /// A product of `bf16`.
-pub(super) struct Halves<'a, U> {
+pub(super) struct Halves<'a, U, C: Single> {
     level: Level,
-    product: &'a Product<bf16>,
+    product: &'a Product<bf16, C>,
     unit: PhantomData<U>,
 }
 
-impl<'a, U: Unit> Halves<'a, U> {
+impl<'a, U: Unit, C: Single> Halves<'a, U, C> {
     /// # Safety
     /// As [`Floats::new`].
-    pub(super) unsafe fn new(level: Level, product: &'a Product<bf16>) -> Self {
+    pub(super) unsafe fn new(level: Level, product: &'a Product<bf16, C>) -> Self {
         Self { level, product, unit: PhantomData }
     }
 }
 
-impl<U: Unit> Kernel for Halves<'_, U> {
+impl<U: Unit, C: Single> Kernel for Halves<'_, U, C> {
     type Output = ();
 
     #[inline(always)]
@@ -131,10 +130,10 @@ impl<U: Unit> Kernel for Halves<'_, U> {
                         let from = std::slice::from_raw_parts(sums.add(r * cols), cols);
                         (from, std::slice::from_raw_parts_mut(block.c.add(r * p.pitch), cols))
                     };
-                    let scale = p.scale.to_single();
+                    let scale = p.scale.single();
                     for (to, &sum) in to.iter_mut().zip(from) {
-                        let old = if p.old == Old::Keep { to.to_single() } else { 0.0 };
-                        *to = bf16::from_single(sum.mul_add(scale, old));
+                        let old = if p.old == Old::Keep { to.single() } else { 0.0 };
+                        *to = C::rounded(sum.mul_add(scale, old));
                     }
                 }
             }
@@ -144,7 +143,7 @@ impl<U: Unit> Kernel for Halves<'_, U> {
     }
 }
 
-impl<T: Copy> Product<T> {
+impl<T: Copy, C: Copy> Product<T, C> {
     /// The part of the result from a row and a column on, of the depth from another on, of at most that shape. Depths
     /// that are not the first are added.
     pub(super) fn part(&self, [i, j, k]: [usize; 3], most: [usize; 3]) -> Self {
@@ -194,7 +193,7 @@ impl<U: Unit> Machine<U> {
     /// # Safety
     /// The operands may be read.
     #[inline(always)]
-    unsafe fn pack<T: Parts, const PARTS: usize>(&mut self, p: &Product<T>) -> [u32; 2] {
+    unsafe fn pack<T: Parts, const PARTS: usize>(&mut self, p: &Product<T, impl Copy>) -> [u32; 2] {
         let [m, n, depth] = p.shape;
         let words = |lines: usize| lines.div_ceil(ROWS) * depth.div_ceil(STEP) * PARTS * WORDS;
         let a = Lines { start: p.a, line: p.a_strides[0], step: p.a_strides[1] };

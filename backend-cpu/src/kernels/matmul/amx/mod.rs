@@ -69,6 +69,7 @@ pub(crate) use self::detect::is_there;
 pub(crate) use self::unit::Instructions;
 use self::unit::Unit;
 use super::micro::Product;
+use super::multiplied::Single;
 use crate::{Level, Precision};
 
 /// Largest magnitudes of operands whose products are made of parts: 2^-60 to 2^60.
@@ -108,11 +109,11 @@ pub(super) unsafe fn floats<U: Unit>(level: Level, precision: Precision, product
     }
 }
 
-/// A product of `bf16`, of any shape and strides.
+/// A product of `bf16`, of any shape and strides, with sums rounded to what comes out.
 ///
 /// # Safety
 /// As [`floats`].
-pub(super) unsafe fn halves<U: Unit>(level: Level, product: &Product<bf16>) {
+pub(super) unsafe fn halves<U: Unit, C: Single>(level: Level, product: &Product<bf16, C>) {
     // SAFETY: promised by the caller.
-    unsafe { level.run(Halves::<U>::new(level, product)) }
+    unsafe { level.run(Halves::<U, C>::new(level, product)) }
 }

@@ -6,35 +6,23 @@ use gradus_tensor_core::half::bf16;
 
 use super::unit::{ROWS, WORDS};
 use crate::Level;
-use crate::math::half::Half;
+use crate::kernels::matmul::multiplied::Single;
 
 /// Depth of a tile.
 pub(super) const STEP: usize = 2 * ROWS;
 
 /// Elements that are made of `bf16`.
-pub(crate) trait Parts: Copy + Default {
+pub(super) trait Parts: Single + Default {
     /// Whether one `bf16` is all of it.
     const ONE: bool;
-    /// As `f32`.
-    fn single(self) -> f32;
 }
 
 impl Parts for f32 {
     const ONE: bool = false;
-
-    #[inline(always)]
-    fn single(self) -> f32 {
-        self
-    }
 }
 
 impl Parts for bf16 {
     const ONE: bool = true;
-
-    #[inline(always)]
-    fn single(self) -> f32 {
-        self.to_single()
-    }
 }
 
 /// An operand as lines of numbers that are multiplied with each other's: rows of the left one, columns of the right one.

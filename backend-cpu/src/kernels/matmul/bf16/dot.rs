@@ -59,7 +59,7 @@ impl Drop for Borrowed {
 /// # Safety
 /// As [`Multiplied::product`](super::Multiplied::product), and the machine has the instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn panels<S: Source>(p: &Product<S>, given: Given<S>) {
+pub(super) unsafe fn panels<S: Source, C: Source>(p: &Product<S, C>, given: Given<C>) {
     let [m, n, depth] = p.shape;
     let mut pairs_of_b = MaybeUninit::<Panel>::uninit();
     let pairs_of_b: *mut u32 = pairs_of_b.as_mut_ptr().cast();
@@ -174,7 +174,7 @@ pub(in super::super) unsafe fn pack<S: Source>(
 }
 
 /// A micro-tile of the result.
-struct Tile<S> {
+struct Tile<C> {
     pairs: usize,
     cols: usize,
     a: *const bf16,
@@ -186,15 +186,15 @@ struct Tile<S> {
     before: *const f32,
     after: *mut f32,
     sums_pitch: usize,
-    c: *mut S,
+    c: *mut C,
     pitch: usize,
     /// What is added, or null.
-    old: *const S,
+    old: *const C,
     old_pitch: usize,
     scale: f32,
 }
 
-impl<S: Source> Tile<S> {
+impl<C: Source> Tile<C> {
     /// # Safety
     /// `N` rows from `a`, `c` and the sums on exist; the panel has `pairs` rows; the tile is as wide as the
     /// columns, or wider; called from a function with the features.
@@ -261,9 +261,9 @@ impl<S: Source> Tile<S> {
             let old = if self.old.is_null() {
                 _mm512_setzero_ps()
             } else {
-                S::old(self.old.wrapping_add(row * self.old_pitch + col), mask)
+                C::old(self.old.wrapping_add(row * self.old_pitch + col), mask)
             };
-            S::put(to, mask, _mm512_fmadd_ps(sum, _mm512_set1_ps(self.scale), old));
+            C::put(to, mask, _mm512_fmadd_ps(sum, _mm512_set1_ps(self.scale), old));
         }
     }
 }

@@ -20,6 +20,8 @@ mod pack;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::dot::{DEPTH, WIDTH, pack};
+#[cfg(target_arch = "x86_64")]
+use self::pack::Source;
 
 use gradus_tensor_core::half::bf16;
 
@@ -27,7 +29,9 @@ use gradus_tensor_core::half::bf16;
 use super::amx::{self, Instructions};
 use super::gemm::Old;
 use super::micro::Product;
-use super::multiplied::{Given, Multiplied};
+#[cfg(not(target_arch = "x86_64"))]
+use super::multiplied::Single as Source;
+use super::multiplied::{Given, Multiplied, Single};
 use super::ready::Packing;
 use crate::{Level, Precision};
 
@@ -35,21 +39,37 @@ use crate::{Level, Precision};
 #[cfg(target_arch = "x86_64")]
 const FEWEST: usize = 16;
 
+/// Sums, rounded to what comes out.
+///
+/// # Safety
+/// As [`Multiplied::product`].
+unsafe fn multiplied<C: Source>(level: Level, product: &Product<bf16, C>, given: Given<C>) {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if level == Level::Amx && given.ready.is_none() && amx::pays(product.shape, 1) {
+        // SAFETY: promised by the caller; machines of that level have the unit.
+        return unsafe { amx::halves::<Instructions, C>(level, &product.after(given)) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if level.has_bf16_dot() {
+        // SAFETY: promised by the caller; the machine has the instructions.
+        return unsafe { dot::panels(product, given) };
+    }
+    let _ = level;
+    // SAFETY: promised by the caller.
+    unsafe { plain(product, given) }
+}
+
 impl Multiplied for bf16 {
-    unsafe fn product(level: Level, _: Precision, product: &Product<Self>, given: Given<Self>) {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if level == Level::Amx && given.ready.is_none() && amx::pays(product.shape, 1) {
-            // SAFETY: promised by the caller; machines of that level have the unit.
-            return unsafe { amx::halves::<Instructions>(level, &product.after(given)) };
-        }
-        #[cfg(target_arch = "x86_64")]
-        if level.has_bf16_dot() {
-            // SAFETY: promised by the caller; the machine has the instructions.
-            return unsafe { dot::panels(product, given) };
-        }
-        let _ = level;
+    type Sum = f32;
+
+    unsafe fn product(level: Level, _: Precision, product: &Product<bf16>, given: Given<bf16>) {
         // SAFETY: promised by the caller.
-        unsafe { plain(product, given) }
+        unsafe { multiplied(level, product, given) }
+    }
+
+    unsafe fn sums(level: Level, _: Precision, product: &Product<bf16, f32>, given: Given<f32>) {
+        // SAFETY: promised by the caller.
+        unsafe { multiplied(level, product, given) }
     }
 
     fn packing(level: Level, _: Precision, shape: [usize; 3]) -> Option<Packing> {
@@ -103,7 +123,7 @@ pub(super) unsafe fn rounded(product: &Product<f32>, given: Given<f32>) {
 ///
 /// # Safety
 /// As [`Multiplied::product`].
-unsafe fn plain(p: &Product<bf16>, given: Given<bf16>) {
+unsafe fn plain<C: Single>(p: &Product<bf16, C>, given: Given<C>) {
     let [m, n, depth] = p.shape;
     for i in 0..m {
         for j in 0..n {
@@ -121,11 +141,11 @@ unsafe fn plain(p: &Product<bf16>, given: Given<bf16>) {
             let to = unsafe { &mut *p.c.add(i * p.pitch + j) };
             let old = match p.old {
                 // SAFETY: an element of the row.
-                _ if !given.row.is_null() => unsafe { (*given.row.add(j)).to_f32() },
-                Old::Keep => to.to_f32(),
+                _ if !given.row.is_null() => unsafe { (*given.row.add(j)).single() },
+                Old::Keep => to.single(),
                 Old::Ignore => 0.0,
             };
-            *to = bf16::from_f32(sum.mul_add(p.scale.to_f32(), old));
+            *to = C::rounded(sum.mul_add(p.scale.single(), old));
         }
     }
 }

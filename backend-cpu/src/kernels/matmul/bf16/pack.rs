@@ -6,18 +6,16 @@ use std::mem::transmute;
 use gradus_tensor_core::half::bf16;
 
 use super::dot::{ACROSS, LANES, ROWS, WIDTH};
+use crate::kernels::matmul::multiplied::Single;
 use crate::kernels::matmul::pack::{AHEAD, LINE};
 use crate::kernels::matmul::registers::transpose;
 use crate::math::half::Half;
 
 /// Elements of the matrices: `bf16`, or `f32` that are rounded to it. Everything is called from functions with the
 /// features.
-pub(in super::super) trait Source: Copy {
+pub(in super::super) trait Source: Single {
     /// Whether pairs in memory are words already.
     const IS_READY: bool;
-
-    /// As `f32`.
-    fn single(self) -> f32;
 
     /// As the bits of a `bf16`.
     fn bits(self) -> u32;
@@ -50,11 +48,6 @@ pub(in super::super) trait Source: Copy {
 
 impl Source for bf16 {
     const IS_READY: bool = true;
-
-    #[inline(always)]
-    fn single(self) -> f32 {
-        self.to_single()
-    }
 
     #[inline(always)]
     fn bits(self) -> u32 {
@@ -91,11 +84,6 @@ impl Source for bf16 {
 
 impl Source for f32 {
     const IS_READY: bool = false;
-
-    #[inline(always)]
-    fn single(self) -> f32 {
-        self
-    }
 
     #[inline(always)]
     fn bits(self) -> u32 {

@@ -125,7 +125,7 @@ impl Case<f32> {
 impl Case<bf16> {
     fn tiles(&self) -> Vec<bf16> {
         // SAFETY: the matrices have these shapes; every machine has the emulator.
-        self.run(bf16::from_single, |product| unsafe { halves::<Emulator>(Level::detect(), product) })
+        self.run(bf16::from_single, |product| unsafe { halves::<Emulator, bf16>(Level::detect(), product) })
     }
 }
 
