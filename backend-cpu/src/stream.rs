@@ -7,8 +7,8 @@
 //! and an addition took a quarter longer.
 //!
 //! A kernel that goes over each row several times, as layer norm does, reads memory in one of its passes only. It must ask
-//! for the next row in the others ([`expect`]), or memory rests meanwhile, which costs as much as streaming saves. Softmax
-//! is not streamed: measured, it gained nothing, for exponentials are most of its time.
+//! for the next row in the others ([`expect`]), or memory rests meanwhile, which costs as much as streaming saves. Where
+//! arithmetic takes as long as memory, as in softmax, that is not enough: its passes over several rows run side by side.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -24,6 +24,8 @@ const PIECE: usize = 256;
 
 /// Bytes of a cache line, which is written whole.
 const LINE: usize = 64;
+/// Bytes of the vectors that are streamed.
+const ALIGN: usize = 32;
 /// Work per element, as [`Cpu::for_chunks`](crate::Cpu::for_chunks) counts it, up to which memory is what takes the time.
 const CHEAP: usize = 2;
 
@@ -68,6 +70,22 @@ pub(crate) unsafe fn pieces(
         unsafe { copy(scratch, target.add(first * size), n * size) };
     }
     fence();
+}
+
+/// Writes a piece around the caches, if its place begins at a multiple of [`ALIGN`]. [`fence`] must follow. (Without a call:
+/// one inside a kernel's loop would empty its registers.)
+#[inline(always)]
+pub(crate) fn write<T: Element, const N: usize>(level: Level, from: &[T; N], to: &mut [T; N]) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx2
+        && to.as_ptr().addr().is_multiple_of(ALIGN)
+        && size_of_val(to).is_multiple_of(ALIGN)
+    {
+        // SAFETY: two places of that many bytes, whole vectors, the target aligned to them; there is AVX2.
+        unsafe { x86::write(from.as_ptr().cast(), to.as_mut_ptr().cast(), size_of_val(from)) };
+        return;
+    }
+    *to = *from;
 }
 
 /// Streams bytes from one place to another. [`fence`] must follow before another thread reads them.
@@ -159,7 +177,18 @@ mod x86 {
     use std::arch::x86_64::*;
     use std::ptr::copy_nonoverlapping;
 
-    use super::LINE;
+    use super::{ALIGN, LINE};
+
+    /// # Safety
+    /// Both places have that many bytes, a multiple of [`ALIGN`], which do not overlap; the target is aligned to that.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn write(from: *const u8, to: *mut u8, bytes: usize) {
+        for at in (0..bytes).step_by(ALIGN) {
+            // SAFETY: inside of both.
+            unsafe { _mm256_stream_si256(to.add(at).cast(), _mm256_loadu_si256(from.add(at).cast())) };
+        }
+    }
 
     /// # Safety
     /// As [`super::copy`].
@@ -169,7 +198,10 @@ mod x86 {
         let lines = (bytes - head) / LINE;
         // SAFETY: head, lines and tail are parts of the bytes; lines are aligned.
         unsafe {
-            copy_nonoverlapping(from, to, head);
+            // (Nearly never, and then by a call.)
+            if head > 0 {
+                copy_nonoverlapping(from, to, head);
+            }
             let (from, to) = (from.add(head), to.add(head));
             for line in 0..lines {
                 let (from, to) =
@@ -179,7 +211,9 @@ mod x86 {
                 _mm256_stream_si256(to.add(1), b);
             }
             let done = lines * LINE;
-            copy_nonoverlapping(from.add(done), to.add(done), bytes - head - done);
+            if head + done < bytes {
+                copy_nonoverlapping(from.add(done), to.add(done), bytes - head - done);
+            }
         }
     }
 }

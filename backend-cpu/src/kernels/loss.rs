@@ -98,8 +98,11 @@ impl<T: Real> Kernel for Rows<'_, T> {
         for (i, x) in self.x.chunks_exact(self.classes).enumerate() {
             let top = max(x);
             // Of infinities the plain sum of exponentials is right.
-            let shift = if top.abs() < -T::NEG_INFINITY { top } else { T::ZERO };
-            let lse = shift + reduce(x, T::ZERO, |v| (v - shift).exp(), |a, b| a + b).ln();
+            let lse = if top.abs() < -T::NEG_INFINITY {
+                top + (reduce(x, T::ZERO, |v| (v - top).exp_raised(), |a, b| a + b) * T::UNRAISE).ln()
+            } else {
+                reduce(x, T::ZERO, |v| v.exp(), |a, b| a + b).ln()
+            };
             self.lse[i] = lse;
             let class = self.target[i];
             if class == self.op.ignore_index {

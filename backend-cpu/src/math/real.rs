@@ -22,6 +22,8 @@ pub(crate) trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
+    /// What undoes [`Real::exp_raised`].
+    const UNRAISE: Self;
     /// Runs a loop over elements of this type. Those of `f64` are compiled for the lowest level alone: most call
     /// the standard library, and no training depends on their speed.
     fn drive<K: Kernel<Output = ()>>(level: Level, kernel: K);
@@ -40,6 +42,9 @@ pub(crate) trait Real:
     fn exp(self) -> Self;
     /// `e^x` for `x <= 0`, which may be 0 where it is denormal.
     fn exp_falling(self) -> Self;
+    /// `e^x` for `x <= 0`, divided by [`Real::UNRAISE`]: as exact where `e^x` is denormal, and at least some positive
+    /// number that multiplied with it is 0.
+    fn exp_raised(self) -> Self;
     fn exp2(self) -> Self;
     fn expm1(self) -> Self;
     fn ln(self) -> Self;
@@ -111,6 +116,7 @@ macro_rules! forward {
 
 impl Real for f32 {
     common!(f32);
+    const UNRAISE: Self = exp::UNLIFT;
     #[inline(always)]
     fn drive<K: Kernel<Output = ()>>(level: Level, kernel: K) {
         level.run(kernel);
@@ -128,6 +134,7 @@ impl Real for f32 {
         sqrt => f32::sqrt;
         exp => exp::exp;
         exp_falling => exp::exp_falling;
+        exp_raised => exp::exp_raised;
         exp2 => exp::exp2;
         expm1 => exp::expm1;
         ln => log::log;
@@ -161,6 +168,7 @@ impl Real for f32 {
 
 impl Real for f64 {
     common!(f64);
+    const UNRAISE: Self = 1.0;
     fn drive<K: Kernel<Output = ()>>(_level: Level, kernel: K) {
         kernel.run();
     }
@@ -177,6 +185,7 @@ impl Real for f64 {
         sqrt => f64::sqrt;
         exp => f64::exp;
         exp_falling => f64::exp;
+        exp_raised => f64::exp;
         exp2 => f64::exp2;
         expm1 => f64::exp_m1;
         ln => f64::ln;

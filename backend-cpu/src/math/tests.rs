@@ -46,8 +46,8 @@ fn exponentials_are_within_their_stated_error() {
         y => y,
     };
     accuracy(|x| exp::exp_falling(if x > 0.0 { 0.0 } else { x }), falling, 1.0);
-    let lifted = |x: f64| if (-130.0..=40.0).contains(&x) { x.exp() * 2f64.powi(64) } else { f64::NAN };
-    accuracy(|x| if (-130.0..=40.0).contains(&x) { exp::exp_lifted(x) } else { f32::NAN }, lifted, 1.0);
+    let raised = |x: f64| if x <= 0.0 { x.max(-130.0).exp() * 2f64.powi(64) } else { f64::NAN };
+    accuracy(|x| if x <= 0.0 { exp::exp_raised(x) } else { f32::NAN }, raised, 1.0);
     accuracy(exp::exp2, f64::exp2, 1.0);
     accuracy(exp::expm1, f64::exp_m1, 2.0);
     accuracy(exp::sigmoid, |x| UnaryOp::Sigmoid.eval(x), 3.0);
@@ -78,7 +78,7 @@ fn circular_functions_are_within_their_stated_error() {
 #[test]
 fn normal_functions_are_within_their_stated_error() {
     accuracy(normal::erf, libm::erf, 2.0);
-    accuracy(normal::gelu, |x| UnaryOp::Gelu.eval(x), 6.0);
+    accuracy(normal::gelu, |x| UnaryOp::Gelu.eval(x), 4.0);
     accuracy(
         |x| normal::cdf_and_density(x).0,
         |x| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),

@@ -1,13 +1,16 @@
 //! Softmax, its logarithm and their gradients, and the row functions that losses share.
 //!
-//! Along the last axis a row is read three times from the first-level cache: maximum, exponentials and their
-//! sum, scaling. Along another axis the neighbours of the later axes are handled side by side, in strips.
+//! Along the last axis a row is read three times: maximum, exponentials and their sum, scaling, each from the first-level
+//! cache or, if the output is larger than any, for [several rows at once](streamed). Along another axis the neighbours of
+//! the later axes are handled side by side, in strips.
+
+mod streamed;
 
 use gradus_tensor_core::op::Softmax;
 use gradus_tensor_core::{Meta, View};
 
 use super::dense::{Dense, Output, Parts, Real, with_real};
-use super::real::{max, reduce, sum, sum2};
+use super::real::{LANES, above, fold, max, padded, reduce, sum, sum2};
 use crate::execute::{Done, done};
 use crate::level::Kernel;
 use crate::{Cpu, CpuBuffer};
@@ -22,19 +25,24 @@ pub(crate) fn softmax(cpu: &Cpu, op: &Softmax, x: &View<'_, CpuBuffer>, out: &Me
     with_real!(x.dtype, T => {
         let mut y = Output::<T>::new(cpu, out)?;
         let x = Dense::<T>::new(cpu, x)?;
+        let level = cpu.level();
+        let streamed = streamed::pays(level, y.slice(), out.shape[op.axis]);
         let parts = Parts::new(y.slice());
         let log = op.log;
         lines(cpu, out, op.axis, |run| match run {
             Lines::Rows { at, rows, n } => {
                 // SAFETY: rows are disjoint.
                 let y = unsafe { parts.part(at..at + rows * n) };
-                cpu.level().run(Rows { x: &x[at..at + rows * n], y, n, log });
+                let x = &x[at..at + rows * n];
+                if !(streamed && streamed::rows(cpu, x, y, n, log)) {
+                    level.run(Rows { x, y, n, log });
+                }
             }
             Lines::Strip { at, width, n, pitch } => {
                 let x = &x[at..at + (n - 1) * pitch + width];
                 // SAFETY: strips are disjoint, and so are their pieces.
                 let piece = |i: usize| unsafe { parts.part(at + i * pitch..at + i * pitch + width) };
-                cpu.level().run(Strip { x, piece, n, pitch, width, log });
+                level.run(Strip { x, piece, n, pitch, width, log });
             }
         });
         done(y.finish(cpu)?)
@@ -52,6 +60,8 @@ pub(crate) fn softmax_grad(
     with_real!(y.dtype, T => {
         let mut gx = Output::<T>::new(cpu, out)?;
         let (g, y) = (Dense::<T>::new(cpu, g)?, Dense::<T>::new(cpu, y)?);
+        let level = cpu.level();
+        let streamed = streamed::pays(level, gx.slice(), out.shape[op.axis]);
         let parts = Parts::new(gx.slice());
         let log = op.log;
         lines(cpu, out, op.axis, |run| match run {
@@ -59,13 +69,17 @@ pub(crate) fn softmax_grad(
                 let range = at..at + rows * n;
                 // SAFETY: rows are disjoint.
                 let gx = unsafe { parts.part(range.clone()) };
-                cpu.level().run(GradRows { g: &g[range.clone()], y: &y[range], gx, n, log });
+                let (g, y) = (&g[range.clone()], &y[range]);
+                match streamed {
+                    true => level.run(streamed::GradRows { level, g, y, gx, n, log }),
+                    false => level.run(GradRows { g, y, gx, n, log }),
+                }
             }
             Lines::Strip { at, width, n, pitch } => {
                 let range = at..at + (n - 1) * pitch + width;
                 // SAFETY: strips are disjoint, and so are their pieces.
                 let piece = |i: usize| unsafe { parts.part(at + i * pitch..at + i * pitch + width) };
-                cpu.level().run(GradStrip { g: &g[range.clone()], y: &y[range], piece, n, pitch, width, log });
+                level.run(GradStrip { g: &g[range.clone()], y: &y[range], piece, n, pitch, width, log });
             }
         });
         done(gx.finish(cpu)?)
@@ -115,21 +129,41 @@ impl<T: Real> Kernel for Rows<'_, T> {
         for (x, y) in self.x.chunks_exact(self.n).zip(self.y.chunks_exact_mut(self.n)) {
             let m = max(x);
             if self.log {
-                let shift = m + reduce(x, T::ZERO, |v| (v - m).exp(), |a, b| a + b).ln();
+                let shift =
+                    m + (reduce(x, T::ZERO, |v| (v - m).exp_raised(), |a, b| a + b) * T::UNRAISE).ln();
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = x - shift;
                 }
             } else {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = (x - m).exp();
-                }
-                let scale = T::ONE / sum(y);
+                let scale = T::ONE / exponentials(x, m, y);
                 for y in y {
                     *y *= scale;
                 }
             }
         }
     }
+}
+
+/// Writes `e^(x - top)`, [raised](crate::math::real::Real::exp_raised), and sums it in lanes.
+#[inline(always)]
+fn exponentials<T: Real>(x: &[T], top: T, y: &mut [T]) -> T {
+    let mut totals = [T::ZERO; LANES];
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (ys, y_rest) = y.as_chunks_mut::<LANES>();
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            y[i] = (x[i] - top).exp_raised();
+            totals[i] += y[i];
+        }
+    }
+    if !x_rest.is_empty() {
+        let block = padded(x_rest).map(|x| (x - top).exp_raised());
+        y_rest.copy_from_slice(&block[..x_rest.len()]);
+        for i in 0..LANES {
+            totals[i] = if i < x_rest.len() { totals[i] + block[i] } else { totals[i] };
+        }
+    }
+    fold(totals, |a, b| a + b)
 }
 
 struct Strip<'a, T, P> {
@@ -150,19 +184,19 @@ impl<'p, T: Real, P: Fn(usize) -> &'p mut [T]> Kernel for Strip<'_, T, P> {
         let (mut top, mut total) = ([T::NEG_INFINITY; STRIP], [T::ZERO; STRIP]);
         for i in 0..self.n {
             for (top, &x) in top.iter_mut().zip(at(i)) {
-                *top = if x > *top { x } else { *top };
+                *top = above(*top, x);
             }
         }
         for i in 0..self.n {
             let y = (self.piece)(i);
             for (((total, top), &x), y) in total.iter_mut().zip(&top).zip(at(i)).zip(y) {
-                *y = (x - *top).exp();
+                *y = (x - *top).exp_raised();
                 *total += *y;
             }
         }
         if self.log {
             for (total, top) in total.iter_mut().zip(&top).take(self.width) {
-                *total = *top + total.ln();
+                *total = *top + (*total * T::UNRAISE).ln();
             }
         } else {
             total = total.map(|total| T::ONE / total);
