@@ -15,14 +15,25 @@ pub(crate) trait Real:
     + super::matmul::registers::Registers
 {
     const NEG_INFINITY: Self;
+    /// The larger of both; of a number and NaN the number. (As the compiler knows it: comparisons written out become
+    /// vectors in one loop and not in the next.)
+    fn larger(self, other: Self) -> Self;
 }
 
 impl Real for f32 {
     const NEG_INFINITY: Self = f32::NEG_INFINITY;
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
+    }
 }
 
 impl Real for f64 {
     const NEG_INFINITY: Self = f64::NEG_INFINITY;
+    #[inline(always)]
+    fn larger(self, other: Self) -> Self {
+        self.max(other)
+    }
 }
 
 /// Combines `map` of the elements with `join`, in lanes.
@@ -187,11 +198,11 @@ pub(crate) fn sum<T: Real>(x: &[T]) -> T {
 /// The largest element that is not NaN; negative infinity if there is none.
 #[inline(always)]
 pub(crate) fn max<T: Real>(x: &[T]) -> T {
-    reduce(x, T::NEG_INFINITY, |v| v, above)
+    reduce(x, T::NEG_INFINITY, |v| v, T::larger)
 }
 
-/// The larger of a number and anything: the number, if that is NaN. (One instruction; where both may be NaN it takes
-/// three.)
+/// The larger of a number and anything: the number, if that is NaN. (One instruction, where [`Real::larger`] takes three,
+/// in the loops of which the compiler makes vectors.)
 #[inline(always)]
 pub(crate) fn above<T: Real>(number: T, other: T) -> T {
     if other > number { other } else { number }

@@ -1,5 +1,6 @@
 //! Softmax and cross-entropy.
 
+use gradus_backend_cpu::Cpu;
 use gradus_tensor_core::op::{CrossEntropy, Softmax};
 use gradus_tensor_core::{DType, Error, Op, Tensor};
 
@@ -56,6 +57,33 @@ fn a_target_that_is_no_class_is_an_error() {
             let target = Tensor::from_vec(vec![0, bad], [2], &device).unwrap();
             let error = Op::CrossEntropy(CrossEntropy::default()).run(&[&x, &target]).unwrap_err();
             assert!(matches!(error, Error::Index { index, size: 3, .. } if index == bad), "{error}");
+        }
+    }
+}
+
+#[test]
+fn rows_of_an_output_that_no_cache_holds_are_those_of_its_parts() {
+    let (rows, n) = (12_300, 1024);
+    let numbers = |seed: usize| {
+        (0..rows * n)
+            .map(|i| ((i * 37 + seed + i / 1000 * 13) % 997) as f32 * 0.02 - 10.0)
+            .collect::<Vec<_>>()
+    };
+    let device = Cpu::builder().threads(2).build().unwrap();
+    let [x, g] = [0, 5].map(|seed| Tensor::from_vec(numbers(seed), [rows, n], &device).unwrap());
+    for log in [false, true] {
+        let op = Softmax { axis: 1, log };
+        let run = |op: Op, x: &[&Tensor]| op.run(x).unwrap().remove(0);
+        let y = run(Op::Softmax(op), &[&x]);
+        let gx = run(Op::SoftmaxGrad(op), &[&g, &y]);
+        for first in [0, 1530, 6100, rows - 100] {
+            let part = |x: &Tensor| x.narrow(0, first, 100).unwrap();
+            let bits =
+                |x: &Tensor| x.to_vec::<f32>().unwrap().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let expected = run(Op::Softmax(op), &[&part(&x)]);
+            assert_eq!(bits(&part(&y)), bits(&expected), "from row {first}, log: {log}");
+            let expected = run(Op::SoftmaxGrad(op), &[&part(&g), &part(&y)]);
+            assert_eq!(bits(&part(&gx)), bits(&expected), "the gradient from row {first}, log: {log}");
         }
     }
 }

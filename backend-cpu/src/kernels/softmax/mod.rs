@@ -10,7 +10,7 @@ use gradus_tensor_core::op::Softmax;
 use gradus_tensor_core::{Meta, View};
 
 use super::dense::{Dense, Output, Parts, Real, with_real};
-use super::real::{LANES, above, fold, max, padded, reduce, sum, sum2};
+use super::real::{above, max, reduce, sum, sum2};
 use crate::execute::{Done, done};
 use crate::level::Kernel;
 use crate::{Cpu, CpuBuffer};
@@ -135,35 +135,16 @@ impl<T: Real> Kernel for Rows<'_, T> {
                     *y = x - shift;
                 }
             } else {
-                let scale = T::ONE / exponentials(x, m, y);
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = (x - m).exp_raised();
+                }
+                let scale = T::ONE / sum(y);
                 for y in y {
                     *y *= scale;
                 }
             }
         }
     }
-}
-
-/// Writes `e^(x - top)`, [raised](crate::math::real::Real::exp_raised), and sums it in lanes.
-#[inline(always)]
-fn exponentials<T: Real>(x: &[T], top: T, y: &mut [T]) -> T {
-    let mut totals = [T::ZERO; LANES];
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let (ys, y_rest) = y.as_chunks_mut::<LANES>();
-    for (x, y) in xs.iter().zip(ys) {
-        for i in 0..LANES {
-            y[i] = (x[i] - top).exp_raised();
-            totals[i] += y[i];
-        }
-    }
-    if !x_rest.is_empty() {
-        let block = padded(x_rest).map(|x| (x - top).exp_raised());
-        y_rest.copy_from_slice(&block[..x_rest.len()]);
-        for i in 0..LANES {
-            totals[i] = if i < x_rest.len() { totals[i] + block[i] } else { totals[i] };
-        }
-    }
-    fold(totals, |a, b| a + b)
 }
 
 struct Strip<'a, T, P> {
