@@ -84,7 +84,7 @@ pub use mode::Mode;
 pub use module::{Func, Module, Within};
 pub use param::Param;
 pub use parameters::Parameters;
-pub use stage::{Add, Stage, chain};
+pub use stage::{Add, BatchNormed, Stage, chain};
 pub use state_dict::{LoadReport, StateDict};
 pub use tree::matches as matches_name;
 pub use visitor::{PathName, Visitor, VisitorMut};

@@ -6,13 +6,14 @@
 //! [`Sequential`](crate::Sequential), looks for the pattern: a convolution, then batch normalization by running
 //! statistics, an addition and an activation, each if it is there. Modules say by [`Module::stage`] what they are.
 //!
-//! What is recorded for a backward pass is computed step by step: there every step's input has to be kept anyway, and
-//! gradients have rules of their own.
+//! In training the statistics are those of the convolution's whole output, and a backward pass needs that output. There
+//! the block begins with the normalization, [`Op::BatchNormBlock`]: what is kept is its input and its output, both of
+//! which the convolutions around it keep anyway.
 
 use std::fmt;
 
 use gradus_autograd::{Autograd, is_grad_enabled};
-use gradus_tensor_core::op::ConvBlock;
+use gradus_tensor_core::op::{BatchNormBlock, ConvBlock};
 use gradus_tensor_core::{ConvOptions, Op, Result, Tensor, UnaryOp};
 
 use crate::{Buffer, Module, Param, Parameters, Visitor, VisitorMut, Within};
@@ -41,6 +42,8 @@ pub enum Stage<'a> {
         /// Spatial axes of its input.
         spatial: usize,
     },
+    /// Batch normalization by the statistics of its input.
+    BatchNormTrain(&'a dyn BatchNormed),
     /// The addition of a tensor.
     Add(&'a Tensor),
     /// An element-wise function.
@@ -59,9 +62,25 @@ impl Stage<'_> {
                 }
                 Stage::BatchNorm { affine, .. } => affine.iter().any(|p| p.requires_grad()),
                 Stage::Add(tensor) => tensor.is_tracked(),
-                Stage::Unary(_) | Stage::Other => false,
+                // These are blocks of their own, recorded or not.
+                Stage::BatchNormTrain(_) | Stage::Unary(_) | Stage::Other => false,
             }
     }
+}
+
+/// Batch normalization in training, as one op with what follows it.
+pub trait BatchNormed: fmt::Debug {
+    /// `activation(batch_norm(input) + residual)`, and the batch is taken into the running statistics. The residual has
+    /// the shape and dtype of the input, and of the activation [`BatchNormBlock::takes`] is true.
+    ///
+    /// # Errors
+    /// The input has not the right channels or too few values, or a condition above does not hold.
+    fn forward_block(
+        &self,
+        input: &Tensor,
+        residual: Option<&Tensor>,
+        activation: Option<UnaryOp>,
+    ) -> Result<Tensor>;
 }
 
 /// Runs modules one after the other, neighbours as one op where that gives the same; an error says in which of them it
@@ -91,8 +110,7 @@ where
     for (name, module) in modules {
         let stage = module.stage();
         if let Some(block) = &mut open
-            && !stage.is_recorded()
-            && block.add(stage)
+            && block.add(stage, &x)
         {
             block.modules.push((name, module));
             continue;
@@ -100,59 +118,85 @@ where
         if let Some(block) = open.take() {
             x = block.run(&x)?;
         }
-        match stage {
-            Stage::Conv { weight, bias, options }
-                if !(stage.is_recorded() || is_grad_enabled() && x.is_tracked()) =>
-            {
-                let op = ConvBlock { bias: bias.is_some(), ..ConvBlock::new(options.0) };
-                let modules = vec![(name, module)];
-                open = Some(Block { op, weight, bias, norm: None, residual: None, modules });
+        match Head::of(stage, &x) {
+            Some(head) => {
+                open = Some(Block { head, residual: None, activation: None, modules: vec![(name, module)] })
             }
-            _ => x = module.forward(&x).within(name)?,
+            None => x = module.forward(&x).within(name)?,
         }
     }
     open.map_or(Ok(x.clone()), |block| block.run(&x))
 }
 
-/// A convolution and what was found to follow it.
+/// What begins a block.
+enum Head<'a> {
+    Conv {
+        weight: &'a Param,
+        bias: Option<&'a Param>,
+        options: ConvOptions,
+        norm: Option<(f64, [&'a Buffer; 2], [&'a Param; 2])>,
+    },
+    Norm(&'a dyn BatchNormed),
+}
+
+impl<'a> Head<'a> {
+    fn of(stage: Stage<'a>, x: &Tensor) -> Option<Self> {
+        match stage {
+            Stage::Conv { weight, bias, options }
+                if !(stage.is_recorded() || is_grad_enabled() && x.is_tracked()) =>
+            {
+                Some(Head::Conv { weight, bias, options, norm: None })
+            }
+            Stage::BatchNormTrain(norm) => Some(Head::Norm(norm)),
+            _ => None,
+        }
+    }
+}
+
+/// A convolution or a normalization, and what was found to follow it.
 struct Block<'a, M: ?Sized, N> {
-    op: ConvBlock,
-    weight: &'a Param,
-    bias: Option<&'a Param>,
-    norm: Option<([&'a Buffer; 2], [&'a Param; 2])>,
+    head: Head<'a>,
     residual: Option<&'a Tensor>,
+    activation: Option<UnaryOp>,
     modules: Vec<(N, &'a M)>,
 }
 
 impl<'a, M: Module + ?Sized, N: fmt::Display> Block<'a, M, N> {
-    /// Takes the stage into the block, if it may come at its end.
-    fn add(&mut self, stage: Stage<'a>) -> bool {
-        let ConvBlock { norm, residual, activation, .. } = &mut self.op;
+    /// Takes the stage into the block, whose input is `x`, if it may come at its end.
+    fn add(&mut self, stage: Stage<'a>, x: &Tensor) -> bool {
+        if self.activation.is_some() {
+            return false;
+        }
+        let fits = match (&mut self.head, stage) {
+            (Head::Conv { .. }, _) if stage.is_recorded() => false,
+            (Head::Conv { weight, norm, .. }, Stage::BatchNorm { statistics, affine, eps, spatial }) => {
+                let fits = norm.is_none() && self.residual.is_none() && weight.tensor().rank() == spatial + 2;
+                if fits {
+                    *norm = Some((eps, statistics, affine));
+                }
+                return fits;
+            }
+            (Head::Norm(_), Stage::Add(tensor)) => tensor.meta() == x.meta(),
+            (Head::Norm(_), Stage::Unary(op)) => BatchNormBlock::takes(op, x.dtype()),
+            _ => true,
+        };
         match stage {
-            _ if activation.is_some() => return false,
-            Stage::BatchNorm { statistics, affine, eps, spatial }
-                if !*residual && norm.is_none() && self.weight.tensor().rank() == spatial + 2 =>
-            {
-                *norm = Some(eps);
-                self.norm = Some((statistics, affine));
-            }
-            Stage::Add(tensor) if !*residual => {
-                *residual = true;
-                self.residual = Some(tensor);
-            }
-            Stage::Unary(op) => *activation = Some(op),
+            Stage::Add(tensor) if fits && self.residual.is_none() => self.residual = Some(tensor),
+            Stage::Unary(op) if fits => self.activation = Some(op),
             _ => return false,
         }
         true
     }
 
     fn run(self, x: &Tensor) -> Result<Tensor> {
-        if self.modules.len() > 1
-            && let Ok(y) = self.fused(x)
-        {
-            return Ok(y);
+        if self.modules.len() > 1 {
+            let y = self.fused(x);
+            // Statistics are kept once, so what follows a normalization was looked at before. After a convolution the
+            // modules may take what the op does not: additions that broadcast.
+            if y.is_ok() || matches!(self.head, Head::Norm(_)) {
+                return y.within(&self.modules[0].0);
+            }
         }
-        // What the op does not take, the modules may: additions that broadcast. Otherwise they say what is wrong, and where.
         let mut x = x.clone();
         for (name, module) in self.modules {
             x = module.forward(&x).within(name)?;
@@ -161,16 +205,27 @@ impl<'a, M: Module + ?Sized, N: fmt::Display> Block<'a, M, N> {
     }
 
     fn fused(&self, x: &Tensor) -> Result<Tensor> {
-        let mut operands = vec![x, self.weight.value()?];
-        if let Some(bias) = self.bias {
+        let (weight, bias, options, norm) = match self.head {
+            Head::Norm(norm) => return norm.forward_block(x, self.residual, self.activation),
+            Head::Conv { weight, bias, options, norm } => (weight, bias, options, norm),
+        };
+        let op = ConvBlock {
+            conv: options.0,
+            bias: bias.is_some(),
+            norm: norm.map(|(eps, ..)| eps),
+            residual: self.residual.is_some(),
+            activation: self.activation,
+        };
+        let mut operands = vec![x, weight.value()?];
+        if let Some(bias) = bias {
             operands.push(bias.value()?);
         }
-        let statistics = self.norm.map(|(statistics, _)| statistics.map(Buffer::value));
-        if let (Some((_, [weight, bias])), Some([mean, variance])) = (self.norm, &statistics) {
+        let statistics = norm.map(|(_, statistics, _)| statistics.map(Buffer::value));
+        if let (Some((.., [weight, bias])), Some([mean, variance])) = (norm, &statistics) {
             operands.extend([mean, variance, weight.value()?, bias.value()?]);
         }
         operands.extend(self.residual);
-        Op::ConvBlock(self.op).run1(&operands)
+        Op::ConvBlock(op).run1(&operands)
     }
 }
 

@@ -4,8 +4,8 @@ use gradus_autograd::{Autograd, no_grad};
 use gradus_backend_cpu::Cpu;
 use gradus_nn::zoo::{MobileNetV2, ResNet, Stem};
 use gradus_nn::{
-    Add, BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Module, Parameters, Relu, Sequential, Silu, chain,
-    fuse_conv_bn,
+    Add, BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Gelu, Module, Parameters, Relu, Relu6, Sequential, Silu,
+    Tanh, chain, fuse_conv_bn,
 };
 use gradus_tensor_core::rng::manual_seed;
 use gradus_tensor_core::{DType, Device, Result, Tensor};
@@ -54,8 +54,7 @@ fn networks_are_evaluated_in_one_op_for_each_convolution_and_give_what_the_steps
     for (mut model, convolutions, size) in models {
         let x = randn(&[3, 3, size, size], &device)?;
         stir(&mut *model, &x)?;
-        let trained = counting.take();
-        assert_eq!(trained.get("conv_block"), None, "training takes no steps together");
+        assert_eq!(counting.take().get("conv_block"), None, "training needs the convolution's own output");
         model.set_training(false);
         let fused = no_grad(|| model.forward(&x))?;
         let made = counting.take();
@@ -104,6 +103,74 @@ fn what_is_frozen_is_fused_unless_its_input_is_tracked() -> Result<()> {
     let (y, n) = blocks(&tracked, &model)?;
     assert_eq!(n, 0);
     assert!(y.sum_all()?.backward()?.get(&tracked).is_some());
+    Ok(())
+}
+
+#[test]
+fn in_training_a_normalization_is_one_op_with_what_follows_it() -> Result<()> {
+    manual_seed(6);
+    let counting = Counting::new();
+    let device = counting.around(&Cpu::device());
+    let normalizations = [
+        (Box::new(ResNet::new(3, 5, Stem::Small, [1, 1, 1, 1], &device)?) as Box<dyn Module>, 9, 3, 16),
+        (Box::new(MobileNetV2::new(3, 5, 0.0, &device)?), 45, 7, 32),
+    ];
+    for (model, blocks, alone, size) in normalizations {
+        let x = randn(&[4, 3, size, size], &device)?;
+        counting.take();
+        let y = model.forward(&x)?;
+        let made = counting.take();
+        assert_eq!((made.get("batch_norm_block"), made.get("batch_norm")), (Some(&blocks), Some(&alone)));
+        for step in ["relu", "clamp"] {
+            assert_eq!(made.get(step), None, "{step} was computed by itself");
+        }
+        let gradients = y.sum_all()?.backward()?;
+        model.for_each_param(&mut |name, param| {
+            assert!(gradients.get_id(param.id()).is_some(), "{name} has no gradient");
+            Ok(())
+        })?;
+        assert_eq!(counting.of("unary_grad"), 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn blocks_in_training_give_the_values_gradients_and_statistics_of_their_steps() -> Result<()> {
+    manual_seed(7);
+    let device = Cpu::device();
+    let x = randn(&[4, 3, 5, 6], &device)?;
+    let added = randn(&[4, 3, 5, 6], &device)?.requires_grad()?;
+    let broadcast = randn(&[3, 1, 1], &device)?.requires_grad()?;
+    let activations: [&dyn Module; 5] = [&Relu, &Relu6, &Tanh, &Silu, &Gelu::Exact];
+    for (activation, added) in
+        activations.into_iter().flat_map(|f| [(f, None), (f, Some(&added)), (f, Some(&broadcast))])
+    {
+        let (input, other) = (x.requires_grad()?, x.requires_grad()?);
+        let (norm, same) = (BatchNorm2d::new(3).init(&device)?, BatchNorm2d::new(3).init(&device)?);
+        let add = added.map(Add);
+        let add = add.as_ref().map(|add| ("add", add as &dyn Module));
+        let modules = [("norm", &norm as &dyn Module)].into_iter().chain(add).chain([("f", activation)]);
+        let y = chain(modules, &input)?;
+        let steps = same.forward(&other)?;
+        let steps = activation.forward(&added.map_or(Ok(steps.clone()), |added| steps.add(added))?)?;
+        assert_close(&y, &steps, 1e-6)?;
+        let weights = randn(y.dims(), &device)?;
+        let [ours, theirs] = [&y, &steps].map(|y| y.mul(&weights)?.sum_all()?.backward());
+        let (ours, theirs) = (ours?, theirs?);
+        assert_close(ours.get(&input).unwrap(), theirs.get(&other).unwrap(), 1e-5)?;
+        if let Some(added) = added {
+            assert_close(ours.get(added).unwrap(), theirs.get(added).unwrap(), 1e-5)?;
+        }
+        let parameters = |norm: &BatchNorm2d| [&norm.weight, &norm.bias].map(|p| p.as_ref().unwrap().id());
+        for (a, b) in parameters(&norm).into_iter().zip(parameters(&same)) {
+            assert_close(ours.get_id(a).unwrap(), theirs.get_id(b).unwrap(), 1e-5)?;
+        }
+        let kept =
+            |norm: &BatchNorm2d| [&norm.running_mean, &norm.running_var].map(|b| b.as_ref().unwrap().value());
+        for (a, b) in kept(&norm).iter().zip(&kept(&same)) {
+            assert_close(a, b, 1e-6)?;
+        }
+    }
     Ok(())
 }
 

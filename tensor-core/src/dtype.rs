@@ -137,6 +137,11 @@ impl DType {
         }
     }
 
+    /// Whether `x` is a number of this dtype.
+    pub(crate) fn holds(self, x: f64) -> bool {
+        crate::with_dtype!(self, T => T::from_f64(x).to_f64()) == x
+    }
+
     /// Whether every integer from `low` to `high` is a number of this dtype.
     pub(crate) fn has_integers(self, low: i64, high: i64) -> bool {
         let to = |limit: i64| -limit <= low && high <= limit;

@@ -3,7 +3,8 @@
 
 use gradus_autograd::{Autograd, Backward};
 use gradus_tensor_core::op::{
-    Attention, Conv, ConvBlock, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax, UnaryOp,
+    Attention, BatchNormBlock, Conv, ConvBlock, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax,
+    UnaryOp,
 };
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{DType, Device, Error, Meta, Op, Result, Shape, Tensor};
@@ -184,6 +185,10 @@ fn composites() -> Vec<(Op, Vec<Option<Vec<usize>>>)> {
         all.push((Op::Norm(norm(kind)), vec![f(&[3, 4, 2]), Some(parameter.clone()), Some(parameter)]));
     }
     all.push((Op::Norm(norm(NormKind::Rms { dims: 1 })), vec![f(&[3, 4]), f(&[4])]));
+    let block = BatchNormBlock { eps: 1e-3, residual: true, activation: Some(UnaryOp::Relu) };
+    let (planes, channels) = (f(&[3, 4, 2]), f(&[4]));
+    let operands = [&planes, &channels, &channels, &planes].map(Clone::clone);
+    all.push((Op::BatchNormBlock(block), operands.to_vec()));
     all.push((Op::BatchNormEval { eps: 1e-3 }, vec![f(&[3, 4, 2]), f(&[4]), f(&[4]), f(&[4]), f(&[4])]));
     all.extend(
         UnaryOp::ALL

@@ -63,6 +63,7 @@ fn is_gradient(op: &Op) -> bool {
         Op::UnaryGrad(_)
             | Op::SoftmaxGrad(_)
             | Op::NormGrad(_)
+            | Op::BatchNormBlockGrad(_)
             | Op::CrossEntropyGrad(_)
             | Op::AttentionGrad(_)
             | Op::LstmGrad

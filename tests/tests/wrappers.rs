@@ -56,6 +56,7 @@ fn recording_changes_no_value() -> Result<()> {
             Op::UnaryGrad(_)
                 | Op::SoftmaxGrad(_)
                 | Op::NormGrad(_)
+                | Op::BatchNormBlockGrad(_)
                 | Op::CrossEntropyGrad(_)
                 | Op::AttentionGrad(_)
                 | Op::LstmGrad

@@ -50,6 +50,7 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::UnaryGrad(_)
         | Op::SoftmaxGrad(_)
         | Op::NormGrad(_)
+        | Op::BatchNormBlockGrad(_)
         | Op::CrossEntropyGrad(_)
         | Op::AttentionGrad(_)
         | Op::LstmGrad
@@ -82,6 +83,7 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::LinearDynamic
         | Op::Softmax(_)
         | Op::Norm(_)
+        | Op::BatchNormBlock(_)
         | Op::BatchNormEval { .. }
         | Op::Conv(_)
         | Op::ConvBackwardInput { .. }
@@ -156,6 +158,10 @@ pub(crate) fn saves(op: &Op, edges: &Edges) -> Saves {
         Op::Concat { .. } | Op::Cast(_) => metas(Saves::default()),
         Op::Softmax(_) => Saves { outputs: 1, ..Saves::default() },
         Op::Norm(_) => Saves { inputs: 0b11, outputs: 0b110, metas: true },
+        Op::BatchNormBlock(op) => {
+            let outputs = 0b110 | bit(0, op.activation.is_some());
+            Saves { inputs: 0b11, outputs, metas: false }
+        }
         // The bias, the last operand, is all that can be spared.
         Op::BatchNormEval { .. } => metas(inputs(0b1111)),
         Op::Conv(_) => metas(inputs(bit(1, needs(0)) | bit(0, needs(1)))),
@@ -260,6 +266,7 @@ pub(crate) fn backward(ctx: &Context<'_>, outputs: &[Option<Tensor>]) -> Result<
         Op::Concat { axis } => index::concat(ctx, *axis, g),
         Op::Softmax(op) => Ok(grads([Some(run(Op::SoftmaxGrad(*op), &[g, ctx.output(0)?])?)])),
         Op::Norm(op) => neural::norm(ctx, op, g),
+        Op::BatchNormBlock(op) => neural::batch_norm_block(ctx, op, g),
         Op::BatchNormEval { eps } => neural::batch_norm_eval(ctx, *eps, g),
         Op::Conv(op) => neural::conv(ctx, op, g),
         Op::ConvBackwardInput { conv, .. } => neural::conv_backward_input(ctx, conv, g),

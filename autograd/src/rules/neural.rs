@@ -1,6 +1,6 @@
 //! Gradients of matrix products, normalizations, convolutions, pools and attention.
 
-use gradus_tensor_core::op::{Attention, Conv, Norm, NormKind, Pool, PoolKind};
+use gradus_tensor_core::op::{Attention, BatchNormBlock, Conv, Norm, NormKind, Pool, PoolKind};
 use gradus_tensor_core::{AxisSet, Op, Result, Tensor};
 
 use super::{Context, Grads, grads, run};
@@ -35,6 +35,23 @@ pub(super) fn norm(ctx: &Context<'_>, op: &Norm, g: &Tensor) -> Result<Grads> {
     }
     let most = if matches!(op.kind, NormKind::Rms { .. }) { 2 } else { 3 };
     Ok(Op::NormGrad(*op).run(&operands)?.into_iter().map(Some).take(ctx.arity().min(most)).collect())
+}
+
+pub(super) fn batch_norm_block(ctx: &Context<'_>, op: &BatchNormBlock, g: &Tensor) -> Result<Grads> {
+    let (x, weight, mean, variance) = (ctx.input(0)?, ctx.input(1)?, ctx.output(1)?, ctx.output(2)?);
+    let gradients = if op.activation.is_some() {
+        let op = BatchNormBlock { residual: ctx.needs(3), ..*op };
+        Op::BatchNormBlockGrad(op).run(&[g, ctx.output(0)?, x, mean, variance, weight])?
+    } else {
+        let norm = Norm { kind: NormKind::Batch, eps: op.eps };
+        let mut all = Op::NormGrad(norm).run(&[g, x, mean, variance, weight])?;
+        // What is added gets the gradient as it is.
+        all.extend(ctx.needs(3).then(|| g.clone()));
+        all
+    };
+    let mut all: Grads = gradients.into_iter().map(Some).collect();
+    all.resize(ctx.arity(), None);
+    Ok(all)
 }
 
 /// Everything but the channels.

@@ -1,10 +1,11 @@
 //! Batch normalization.
 
-use gradus_tensor_core::{DType, Device, Error, Result, Tensor};
+use gradus_tensor_core::op::BatchNormBlock;
+use gradus_tensor_core::{DType, Device, Error, Op, Result, Tensor, UnaryOp};
 
 use super::affine::{scale_and_shift, value};
 use crate::init::Init;
-use crate::{Buffer, Mode, Module, Param, Parameters, Stage};
+use crate::{BatchNormed, Buffer, Mode, Module, Param, Parameters, Stage};
 use gradus_autograd::Autograd;
 
 /// Batch normalization of `[N, C, ..]` (Ioffe and Szegedy, arXiv:1502.03167). In training it normalizes by the
@@ -74,6 +75,23 @@ impl<const D: usize> BatchNorm<D> {
             &[input.meta()],
             format!("expects {expected} with {} channels on axis 1", self.features),
         ))
+    }
+
+    /// What an op gives that normalizes by the batch's statistics and returns them as well, which are kept.
+    fn by_batch(&self, input: &Tensor, op: impl FnOnce() -> Result<[Tensor; 3]>) -> Result<Tensor> {
+        let n = input.numel() / self.features.max(1);
+        if n < 2 {
+            return Err(Error::shape(
+                "batch_norm",
+                &[input.meta()],
+                format!("statistics need at least 2 values per channel, found {n}; use a larger batch"),
+            ));
+        }
+        let [y, mean, variance] = op()?;
+        if self.mode.is_training() {
+            self.track(&mean, &variance, n)?;
+        }
+        Ok(y)
     }
 
     /// Takes a batch's mean and biased variance over `n` elements a channel into the running statistics.
@@ -166,27 +184,39 @@ impl<const D: usize> Module for BatchNorm<D> {
         {
             return input.batch_norm_eval(&mean.value(), &variance.value(), weight, bias, self.eps);
         }
-        let n = input.numel() / self.features.max(1);
-        if n < 2 {
-            return Err(Error::shape(
-                "batch_norm",
-                &[input.meta()],
-                format!("statistics need at least 2 values per channel, found {n}; use a larger batch"),
-            ));
-        }
-        let (y, mean, variance) = input.batch_norm_train(weight, bias, self.eps)?;
-        if self.mode.is_training() {
-            self.track(&mean, &variance, n)?;
-        }
-        Ok(y)
+        self.by_batch(input, || input.batch_norm_train(weight, bias, self.eps).map(<[Tensor; 3]>::from))
     }
+
     fn stage(&self) -> Stage<'_> {
-        match (&self.running_mean, &self.running_var, &self.weight, &self.bias) {
-            (Some(mean), Some(variance), Some(weight), Some(bias)) if !self.mode.is_training() => {
+        let (Some(weight), Some(bias)) = (&self.weight, &self.bias) else { return Stage::Other };
+        match (&self.running_mean, &self.running_var) {
+            (Some(mean), Some(variance)) if !self.mode.is_training() => {
                 let (statistics, affine) = ([mean, variance], [weight, bias]);
                 Stage::BatchNorm { statistics, affine, eps: self.eps, spatial: D }
             }
-            _ => Stage::Other,
+            _ => Stage::BatchNormTrain(self),
         }
+    }
+}
+
+impl<const D: usize> BatchNormed for BatchNorm<D> {
+    fn forward_block(
+        &self,
+        input: &Tensor,
+        residual: Option<&Tensor>,
+        activation: Option<UnaryOp>,
+    ) -> Result<Tensor> {
+        self.check(input)?;
+        let (Some(weight), Some(bias)) = (value(&self.weight)?, value(&self.bias)?) else {
+            return Err(Error::argument("batch_norm_block", "the layer has no weight and bias"));
+        };
+        let op =
+            Op::BatchNormBlock(BatchNormBlock { eps: self.eps, residual: residual.is_some(), activation });
+        let mut operands = vec![input, weight, bias];
+        operands.extend(residual);
+        self.by_batch(input, || {
+            <[Tensor; 3]>::try_from(op.run(&operands)?.into_vec())
+                .map_err(|_| Error::argument("batch_norm_block", "the op has not three outputs"))
+        })
     }
 }

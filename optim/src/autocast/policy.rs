@@ -79,7 +79,18 @@ const TABLE: &[(Precision, &[&str])] = &[
             "acos",
         ],
     ),
-    (Precision::Input, &["batch_norm", "layer_norm", "group_norm", "rms_norm", "norm_grad"]),
+    (
+        Precision::Input,
+        &[
+            "batch_norm",
+            "batch_norm_block",
+            "batch_norm_block_grad",
+            "layer_norm",
+            "group_norm",
+            "rms_norm",
+            "norm_grad",
+        ],
+    ),
 ];
 
 /// What autocast does with the operands of each op. Prints as a table.
@@ -154,7 +165,8 @@ impl Policy {
 fn is_statistic(op: &Op, operand: usize) -> bool {
     match op {
         Op::NormGrad(_) => matches!(operand, 2 | 3), // mean and variance
-        Op::AttentionGrad(_) => operand == 5,        // the logarithm of the denominator
+        Op::BatchNormBlockGrad(_) => matches!(operand, 3 | 4),
+        Op::AttentionGrad(_) => operand == 5, // the logarithm of the denominator
         // The vectors of the normalization, before the residual.
         Op::ConvBlock(block) => {
             let first = 2 + usize::from(block.bias);
@@ -169,6 +181,7 @@ fn is_statistic(op: &Op, operand: usize) -> bool {
 fn subject(op: &Op) -> usize {
     match op {
         Op::NormGrad(_) => 1,
+        Op::BatchNormBlockGrad(_) => 2,
         _ => 0,
     }
 }

@@ -35,6 +35,11 @@ pub(super) fn cost(op: &Op, inputs: &[Meta]) -> Cost {
         Op::Softmax(_) | Op::SoftmaxGrad(_) => x * 12,
         Op::Norm(_) => x * 8,
         Op::NormGrad(_) => x * 14,
+        Op::BatchNormBlock(block) => {
+            let activation = block.activation.map_or(0, |f| u128::from(f.flops()));
+            x * (8 + u128::from(block.residual) + activation)
+        }
+        Op::BatchNormBlockGrad(block) => x * (14 + block.activation.map_or(0, |f| u128::from(f.flops()) + 2)),
         Op::BatchNormEval { .. } => x * 3,
         Op::Conv(_) => filter(&inputs[1].shape).saturating_mul(2 * y),
         Op::ConvBlock(block) => {

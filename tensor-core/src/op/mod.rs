@@ -22,6 +22,7 @@ mod index;
 mod loss;
 mod matmul;
 mod norm;
+mod norm_block;
 mod quantized;
 mod recurrent;
 mod reduce;
@@ -42,6 +43,7 @@ pub use custom::{CustomOp, Differentiation};
 pub use in_place::{Adam, InPlaceOp, Sgd};
 pub use loss::CrossEntropy;
 pub use norm::{Norm, NormKind, Softmax};
+pub use norm_block::BatchNormBlock;
 pub use reduce::{ArgReduce, Reduce, ReduceKind, Scan, Sort};
 pub use unary::{Needs, UnaryOp};
 
@@ -138,6 +140,10 @@ pub enum Op {
     Norm(Norm),
     /// Operands `g`, `x`, `mean`, `variance` and optionally `weight`: the gradients of [`Op::Norm`].
     NormGrad(Norm),
+    /// Batch normalization by this batch's statistics and what follows it: a residual, an activation.
+    BatchNormBlock(BatchNormBlock),
+    /// Operands `g`, `y`, `x`, `mean`, `variance`, `weight`: the gradients of [`Op::BatchNormBlock`].
+    BatchNormBlockGrad(BatchNormBlock),
     /// Operands `x`, `mean`, `variance`, then optionally a weight, then optionally a bias: batch normalization by
     /// given statistics, `(x - mean) / sqrt(variance + eps) * weight + bias` along axis 1.
     BatchNormEval {
@@ -232,6 +238,8 @@ impl Op {
             Op::SoftmaxGrad(_) => "softmax_grad",
             Op::Norm(op) => op.name(),
             Op::NormGrad(_) => "norm_grad",
+            Op::BatchNormBlock(_) => "batch_norm_block",
+            Op::BatchNormBlockGrad(_) => "batch_norm_block_grad",
             Op::BatchNormEval { .. } => "batch_norm",
             Op::Conv(_) => "conv",
             Op::ConvBlock(_) => "conv_block",
@@ -291,6 +299,8 @@ impl Op {
             Op::SoftmaxGrad(op) => op.infer_grad(inputs),
             Op::Norm(op) => op.infer(inputs),
             Op::NormGrad(op) => op.infer_grad(inputs),
+            Op::BatchNormBlock(op) => op.infer(inputs),
+            Op::BatchNormBlockGrad(op) => op.infer_grad(inputs),
             Op::BatchNormEval { .. } => norm::infer_batch_norm_eval(inputs),
             Op::Conv(op) => op.infer(inputs),
             Op::ConvBlock(op) => op.infer(inputs),

@@ -1,8 +1,8 @@
 //! Tensors without elements, and indices out of range.
 
 use gradus_tensor_core::op::{
-    Arange, ArgReduce, Attention, Conv, ConvBlock, CrossEntropy, Fill, Norm, NormKind, Pool, PoolKind,
-    Reduce, Scan, Softmax, Sort,
+    Arange, ArgReduce, Attention, BatchNormBlock, Conv, ConvBlock, CrossEntropy, Fill, Norm, NormKind, Pool,
+    PoolKind, Reduce, Scan, Softmax, Sort,
 };
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{
@@ -99,6 +99,10 @@ fn empty_cases() -> Vec<(Op, Shapes)> {
         add(Op::Norm(Norm { kind, eps: 1e-5 }), &[(&[0, 4], F)]);
     }
     add(Op::BatchNormEval { eps: 1e-5 }, &[(&[0, 4], F), (&[4], F), (&[4], F)]);
+    let block = BatchNormBlock { eps: 1e-5, residual: true, activation: Some(UnaryOp::Relu) };
+    add(Op::BatchNormBlock(block), &[(&[0, 4], F), (&[4], F), (&[4], F), (&[0, 4], F)]);
+    let planes = (&[2, 4, 0][..], F);
+    add(Op::BatchNormBlockGrad(block), &[planes, planes, planes, (&[4], F), (&[4], F), (&[4], F)]);
     add(Op::Conv(Conv::default()), &[(&[0, 2, 5, 5], F), (&[3, 2, 3, 3], F)]);
     add(Op::Conv(Conv::default()), &[(&[2, 2, 5, 5], F), (&[0, 2, 3, 3], F)]);
     let block =

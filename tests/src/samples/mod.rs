@@ -197,7 +197,8 @@ impl Sample {
         let all = self.complete(given.map(|(x, input)| (!computed(input)).then(|| x.clone())).collect())?;
         let outputs = self.op.run(&all.iter().collect::<Vec<_>>())?;
         // Statistics, logarithms of denominators and indices are constants to differentiation.
-        let first_only = matches!(self.op, Op::Norm(_) | Op::CrossEntropy(_) | Op::Attention(_));
+        let first_only =
+            matches!(self.op, Op::Norm(_) | Op::BatchNormBlock(_) | Op::CrossEntropy(_) | Op::Attention(_));
         let differentiable = outputs.iter().take(if first_only { 1 } else { usize::MAX });
         let flat: Vec<Tensor> = differentiable
             .filter(|y| y.dtype().is_float())

@@ -1,7 +1,7 @@
 //! Samples of softmax and the normalizations.
 
-use gradus_tensor_core::Op;
-use gradus_tensor_core::op::{Norm, NormKind, Softmax};
+use gradus_tensor_core::op::{BatchNormBlock, Norm, NormKind, Softmax};
+use gradus_tensor_core::{Op, UnaryOp};
 
 use super::{Input, Sample};
 
@@ -53,6 +53,7 @@ pub(super) fn norm() -> Vec<Sample> {
             samples.push(Sample::new(Op::NormGrad(norm), inputs).within(128.0, 16.0));
         }
     }
+    samples.extend(blocks());
     for (dims, parameters) in [(&[3, 2, 2, 3][..], 0), (&[5, 3], 1), (&[2, 4, 3], 2)] {
         let channels = &[dims[1]];
         let variance = Input::new(channels, super::Kind::Number { low: 0.1, high: 2.0 });
@@ -61,6 +62,28 @@ pub(super) fn norm() -> Vec<Sample> {
         samples.push(Sample::new(Op::BatchNormEval { eps: 1e-3 }, inputs).within(64.0, 4.0));
     }
     samples
+}
+
+/// Blocks of batch normalization and their gradients.
+fn blocks() -> impl Iterator<Item = Sample> {
+    let activations =
+        [None, Some(UnaryOp::Relu), Some(UnaryOp::Tanh), Some(UnaryOp::Clamp { min: 0.0, max: 6.0 })];
+    let shapes: [&[usize]; 3] = [&[5, 3], &[3, 2, 2, 3], &[2, 4, 3]];
+    let all = activations.into_iter().flat_map(move |activation| shapes.map(|dims| (activation, dims)));
+    all.enumerate().flat_map(|(i, (activation, dims))| {
+        let op = BatchNormBlock { eps: 1e-3, residual: i % 2 == 0, activation };
+        let norm = Op::Norm(Norm { kind: NormKind::Batch, eps: 1e-3 });
+        let [x, channels] = [dims, &dims[1..2]].map(Input::number);
+        let residual = op.residual.then(|| x.clone());
+        let forward = [x.clone(), channels.clone(), channels.clone()].into_iter().chain(residual);
+        let forward = Sample::new(Op::BatchNormBlock(op), forward).within(64.0, 16.0);
+        let statistics = [1, 2].map(|output| Input::output(norm.clone(), &[2], output));
+        let gradient = [x.clone(), x.clone(), x].into_iter().chain(statistics).chain([channels]);
+        let gradient = Sample::new(Op::BatchNormBlockGrad(op), gradient).within(128.0, 32.0);
+        // ReLU and its like have kinks where finite differences say nothing.
+        let smooth = matches!(activation, None | Some(UnaryOp::Tanh));
+        [forward, gradient].map(|sample| if smooth { sample } else { sample.rough() })
+    })
 }
 
 fn affine_dims(kind: NormKind, dims: &[usize]) -> Vec<usize> {

@@ -51,6 +51,12 @@ pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>
         (Op::SoftmaxGrad(op), [g, y]) => one(softmax::softmax_grad(op, g, y)),
         (Op::Norm(op), [x, affine @ ..]) => Some(norm::norm(op, x, affine)),
         (Op::NormGrad(op), [g, x, _, _, weight @ ..]) => Some(norm::norm_grad(op, g, x, weight.first())),
+        (Op::BatchNormBlock(op), [x, weight, bias, residual @ ..]) => {
+            Some(norm::batch_norm_block(op, x, [weight, bias], residual.first()))
+        }
+        (Op::BatchNormBlockGrad(op), [g, y, x, _, _, weight]) => {
+            Some(norm::batch_norm_block_grad(op, g, y, x, weight))
+        }
         (Op::BatchNormEval { eps }, [x, mean, variance, affine @ ..]) => {
             one(norm::batch_norm_eval(*eps, x, mean, variance, affine))
         }

@@ -1,8 +1,9 @@
 //! The normalizations and their gradients, all in one shape: `x` viewed so that the elements that share
 //! statistics lie along whole axes.
 
-use crate::op::{Norm, NormKind};
-use crate::{AxisSet, Result, Shape, Tensor};
+use super::unary_grad::unary_grad;
+use crate::op::{BatchNormBlock, Norm, NormKind};
+use crate::{AxisSet, Op, Result, Shape, Tensor};
 
 /// `x` after subtracting the mean (except for RMS) and dividing by the deviation, in the shape of
 /// [`Norm::view`]; and what it was computed from, with the reduced axes of size 1.
@@ -44,12 +45,18 @@ fn per_channel(x: &Shape) -> Vec<usize> {
 }
 
 pub(super) fn norm(op: &Norm, x: &Tensor, parameters: &[Tensor]) -> Result<Vec<Tensor>> {
+    let [y, mean, variance] = wide(op, x, parameters.first(), parameters.get(1))?;
+    Ok(vec![y.cast(x.dtype())?, mean, variance])
+}
+
+/// The outputs before `y` is rounded.
+fn wide(op: &Norm, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<[Tensor; 3]> {
     let n = normalize(op, x)?;
     let mut y = n.x_hat.reshape(x.shape())?;
-    if let Some(weight) = parameters.first() {
+    if let Some(weight) = weight {
         y = y.mul(&affine(op, x.shape(), weight)?)?;
     }
-    if let Some(bias) = parameters.get(1) {
+    if let Some(bias) = bias {
         y = y.add(&affine(op, x.shape(), bias)?)?;
     }
     let stats = op.stats(x.shape())?;
@@ -58,7 +65,7 @@ pub(super) fn norm(op: &Norm, x: &Tensor, parameters: &[Tensor]) -> Result<Vec<T
         Some(mean) => mean.innermost()?.reshape(stats)?,
         None => variance.zeros_like()?,
     };
-    Ok(vec![y.cast(x.dtype())?, mean, variance])
+    Ok([y, mean, variance])
 }
 
 /// With `h = g * weight` and means over the normalized axes:
@@ -87,6 +94,41 @@ pub(super) fn norm_grad(op: &Norm, g: &Tensor, x: &Tensor, weight: Option<&Tenso
         NormKind::Rms { .. } => vec![gx, gweight],
         NormKind::Layer { .. } | NormKind::Batch | NormKind::Group { .. } => vec![gx, gweight, total(g)?],
     })
+}
+
+/// One step after the other, in the accumulator dtype.
+pub(super) fn batch_norm_block(
+    op: &BatchNormBlock,
+    x: &Tensor,
+    [weight, bias]: [&Tensor; 2],
+    residual: Option<&Tensor>,
+) -> Result<Vec<Tensor>> {
+    let [mut y, mean, variance] = wide(&op.norm(), x, Some(weight), Some(bias))?;
+    if let Some(residual) = residual {
+        y = y.add(&residual.widened()?)?;
+    }
+    if let Some(activation) = op.activation {
+        y = Op::Unary(activation).run1(&[&y])?;
+    }
+    Ok(vec![y.cast(x.dtype())?, mean, variance])
+}
+
+pub(super) fn batch_norm_block_grad(
+    op: &BatchNormBlock,
+    g: &Tensor,
+    y: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+) -> Result<Vec<Tensor>> {
+    let mut g = g.widened()?;
+    if let Some(activation) = op.activation {
+        g = unary_grad(activation, &g, y)?;
+    }
+    let mut all = norm_grad(&op.norm(), &g, x, Some(weight))?;
+    if op.residual {
+        all.push(g.cast(x.dtype())?);
+    }
+    Ok(all)
 }
 
 /// An affine function per channel.
