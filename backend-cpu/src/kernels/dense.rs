@@ -75,6 +75,8 @@ pub(crate) trait Stored: Element + bytemuck::Pod {
 
     /// As what is computed with.
     fn wide(self) -> Self::Computed;
+    /// The nearest to what was computed.
+    fn rounded(computed: Self::Computed) -> Self;
     /// Elements as what is computed with, if they are that.
     fn computed(slice: &[Self]) -> Option<&[Self::Computed]>;
     /// The same for a slice that is written.
@@ -97,6 +99,11 @@ macro_rules! stored {
             fn wide(self) -> Self {
                 self
             }
+            #[inline(always)]
+            fn rounded(computed: Self) -> Self {
+                computed
+            }
+            #[inline(always)]
             fn computed(slice: &[Self]) -> Option<&[Self]> {
                 Some(slice)
             }
@@ -123,6 +130,11 @@ macro_rules! stored {
             fn wide(self) -> f32 {
                 self.to_single()
             }
+            #[inline(always)]
+            fn rounded(computed: f32) -> Self {
+                Self::from_single(computed)
+            }
+            #[inline(always)]
             fn computed(_: &[Self]) -> Option<&[f32]> {
                 None
             }
@@ -147,6 +159,40 @@ macro_rules! stored {
 }
 stored!(same: f32 f64);
 stored!(half: f16 bf16);
+
+/// Room for elements as what is computed with, on the stack: loops over it are those of the type itself.
+pub(crate) struct Room<T, const N: usize>([T; N]);
+
+impl<T: Real, const N: usize> Room<T, N> {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self([T::ZERO; N])
+    }
+
+    /// Parts of so many elements fit, or may be of any size since they need no room.
+    pub(crate) const fn most<S: Stored>() -> usize {
+        if S::SAME { usize::MAX } else { N }
+    }
+
+    /// The elements where they lie, if they are what is computed with, otherwise here.
+    #[inline(always)]
+    pub(crate) fn wide<'a, S: Stored<Computed = T>>(&'a mut self, from: &'a [S]) -> &'a [T] {
+        match S::computed(from) {
+            Some(same) => same,
+            None => self.fill(from, from, |x, _| x.wide()),
+        }
+    }
+
+    /// What is made of pairs of elements, as many as there are of the first.
+    #[inline(always)]
+    pub(crate) fn fill<A: Copy, B: Copy>(&mut self, a: &[A], b: &[B], make: impl Fn(A, B) -> T) -> &[T] {
+        let room = &mut self.0[..a.len()];
+        for ((to, &a), &b) in room.iter_mut().zip(a).zip(b) {
+            *to = make(a, b);
+        }
+        room
+    }
+}
 
 /// An operand as a contiguous slice.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 //! Everything is `#[inline(always)]`, for use inside [`crate::level::Kernel`]s. Sums run in a fixed number of
 //! lanes, so they have the same bits at every feature level.
 
+use gradus_tensor_core::Element;
+
 /// Independent partial results of a reduction: four AVX2 or two AVX-512 registers of `f32`.
 pub(crate) const LANES: usize = 32;
 
@@ -77,29 +79,6 @@ pub(crate) fn sum2<T: Real>(x: &[T], y: &[T], term: impl Fn(T, T, T) -> T) -> T 
     fold(acc, |a, b| a + b)
 }
 
-/// The sums of `x - centre` and of its square, in lanes.
-#[inline(always)]
-pub(crate) fn moments<T: Real>(x: &[T], centre: T) -> (T, T) {
-    let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    for block in blocks {
-        for i in 0..LANES {
-            let d = block[i] - centre;
-            first[i] += d;
-            second[i] = d.fma(d, second[i]);
-        }
-    }
-    if !rest.is_empty() {
-        let block = padded(rest);
-        for i in 0..LANES {
-            let d = if i < rest.len() { block[i] - centre } else { T::ZERO };
-            first[i] += d;
-            second[i] = d.fma(d, second[i]);
-        }
-    }
-    (fold(first, |a, b| a + b), fold(second, |a, b| a + b))
-}
-
 /// Sums over pieces of a long sequence. They run in lanes over many short pieces together, since folding lanes takes as
 /// long as adding some tens of elements, and from so many elements on in `f64`.
 pub(crate) struct Sums<T, const N: usize> {
@@ -117,23 +96,32 @@ impl<T: Real, const N: usize> Sums<T, N> {
         Self { lanes: [[T::ZERO; LANES]; N], held: 0, most, totals: [0.0; N] }
     }
 
-    /// Adds the elements of a pair of pieces of one length, by what they make of the sums.
+    /// Says that a piece of so many elements follows.
     #[inline(always)]
-    pub(crate) fn add(&mut self, x: &[T], y: &[T], term: impl Fn([T; N], T, T) -> [T; N]) {
-        if self.held + x.len() > self.most {
+    pub(crate) fn piece(&mut self, len: usize) {
+        if self.held + len > self.most {
             self.fold();
         }
-        self.held += x.len();
+        self.held += len;
+    }
+
+    /// Adds the elements of a pair of pieces of one length, by what they make of the sums; or of parts of pieces, all but
+    /// the last of whole blocks of lanes.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: &[T], y: &[T], term: impl Fn([T; N], T, T) -> [T; N]) {
         let (xs, x_rest) = x.as_chunks::<LANES>();
         let (ys, y_rest) = y.as_chunks::<LANES>();
         let mut lanes = self.lanes;
         for (x, y) in xs.iter().zip(ys) {
+            // (All of them anew: what is changed in place stays out of registers.)
+            let mut new = lanes;
             for i in 0..LANES {
                 let sums = term(std::array::from_fn(|k| lanes[k][i]), x[i], y[i]);
                 for k in 0..N {
-                    lanes[k][i] = sums[k];
+                    new[k][i] = sums[k];
                 }
             }
+            lanes = new;
         }
         if !x_rest.is_empty() {
             let (x, y) = (padded(x_rest), padded(y_rest));
@@ -167,8 +155,8 @@ impl<T: Real, const N: usize> Sums<T, N> {
 /// The last elements as a whole block. A loop over a variable part of the partial results would force them out of
 /// registers, in every other loop as well.
 #[inline(always)]
-pub(crate) fn padded<T: Real>(rest: &[T]) -> [T; LANES] {
-    let mut block = [T::ZERO; LANES];
+pub(crate) fn padded<E: Element>(rest: &[E]) -> [E; LANES] {
+    let mut block = [E::default(); LANES];
     let n = rest.len().min(LANES);
     block[..n].copy_from_slice(&rest[..n]);
     block

@@ -7,7 +7,7 @@ use gradus_tensor_core::{Result, Shape};
 
 use super::batch::Apply;
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Scratch, tasks};
+use crate::kernels::dense::{Parts, Real, Scratch, Stored, tasks};
 use crate::level::Kernel;
 
 /// What an element costs, as `Cpu::for_chunks` counts it.
@@ -65,11 +65,11 @@ fn spread<T: Real, const N: usize>(cpu: &Cpu, channels: &[[T; N]], area: usize) 
 }
 
 /// `y = (x - mean) * scale + shift` with these three for each channel of `[N, C, ..]`.
-pub(super) fn per_channel<T: Real>(
+pub(super) fn per_channel<S: Stored>(
     cpu: &Cpu,
-    channels: &[[T; 3]],
-    x: &[T],
-    y: &mut [T],
+    channels: &[[S::Computed; 3]],
+    x: &[S],
+    y: &mut [S],
     shape: &Shape,
 ) -> Result<()> {
     let area: usize = shape[2..].iter().product();
@@ -103,15 +103,15 @@ pub(super) fn per_channel<T: Real>(
 }
 
 /// `y = (x - mean) * scale + shift`, element by element.
-struct ApplyEach<'a, T> {
-    x: &'a [T],
-    y: &'a mut [T],
-    mean: &'a [T],
-    scale: &'a [T],
-    shift: &'a [T],
+struct ApplyEach<'a, S: Stored> {
+    x: &'a [S],
+    y: &'a mut [S],
+    mean: &'a [S::Computed],
+    scale: &'a [S::Computed],
+    shift: &'a [S::Computed],
 }
 
-impl<T: Real> Kernel for ApplyEach<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for ApplyEach<'_, S> {
     type Output = ();
 
     #[inline(always)]
@@ -119,7 +119,7 @@ impl<T: Real> Kernel for ApplyEach<'_, T> {
         let n = self.y.len();
         let (x, mean, scale, shift) = (&self.x[..n], &self.mean[..n], &self.scale[..n], &self.shift[..n]);
         for i in 0..n {
-            self.y[i] = (x[i] - mean[i]).fma(scale[i], shift[i]);
+            self.y[i] = S::rounded((x[i].wide() - mean[i]).fma(scale[i], shift[i]));
         }
     }
 }

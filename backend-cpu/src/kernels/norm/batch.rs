@@ -5,7 +5,7 @@ use gradus_tensor_core::{Result, Shape};
 use super::columns::{self, SHORT};
 use super::{Backward, Forward};
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, tasks};
+use crate::kernels::dense::{Parts, Real, Room, Stored, tasks};
 use crate::kernels::real::Sums;
 use crate::level::Kernel;
 
@@ -13,6 +13,8 @@ use crate::level::Kernel;
 const COST: usize = 4;
 /// Elements that are summed in the type itself; sums of such pieces are added in `f64`.
 pub(super) const PIECE: usize = 4096;
+/// Elements that are widened at a time before they are summed.
+pub(super) const HELD: usize = 512;
 
 /// Where a channel's elements lie: `images` planes of `area` elements.
 #[derive(Clone, Copy)]
@@ -37,25 +39,25 @@ impl Planes {
     }
 
     /// The elements of a channel in pieces, as they lie.
-    fn pieces<'a, T: Real>(&self, channel: usize, all: &'a [T]) -> Vec<&'a [T]> {
+    fn pieces<'a, S>(&self, channel: usize, all: &'a [S]) -> Vec<&'a [S]> {
         let planes = self.starts(channel).map(|start| &all[start..start + self.area]);
         planes.flat_map(|plane| plane.chunks(PIECE)).collect()
     }
 }
 
 /// A forward pass whose tasks own channels.
-pub(super) struct Channels<'a, T> {
-    pub(super) x: &'a [T],
-    pub(super) y: Parts<'a, T>,
+pub(super) struct Channels<'a, S: Stored> {
+    pub(super) x: &'a [S],
+    pub(super) y: Parts<'a, S>,
     eps: f64,
-    weight: Option<&'a [T]>,
-    bias: Option<&'a [T]>,
-    mean: Parts<'a, T>,
-    variance: Parts<'a, T>,
+    weight: Option<&'a [S::Computed]>,
+    bias: Option<&'a [S::Computed]>,
+    mean: Parts<'a, S::Computed>,
+    variance: Parts<'a, S::Computed>,
 }
 
-impl<'a, T: Real> Channels<'a, T> {
-    pub(super) fn new(job: Forward<'a, T>) -> Self {
+impl<'a, T: Real, S: Stored<Computed = T>> Channels<'a, S> {
+    pub(super) fn new(job: Forward<'a, S>) -> Self {
         let Forward { eps, x, weight, bias, y, mean, variance } = job;
         let (y, mean, variance) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
         Self { x, y, eps, weight, bias, mean, variance }
@@ -72,13 +74,18 @@ impl<'a, T: Real> Channels<'a, T> {
             self.mean.part(c..c + 1)[0] = T::of(mean);
             self.variance.part(c..c + 1)[0] = T::of(variance);
         }
-        let scale = T::of(1.0 / (variance + self.eps).sqrt()) * self.weight.map_or(T::ONE, |w| w[c]);
+        let r = T::of(1.0 / (variance + self.eps).sqrt());
+        let scale = r * self.weight.map_or(T::ONE, |w| w[c]);
         let (mean, shift) = centre(mean, scale, self.bias.map_or(T::ZERO, |b| b[c]));
         [mean, scale, shift]
     }
 }
 
-pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, job: Forward<'_, T>) -> Result<()> {
+pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
+    cpu: &Cpu,
+    shape: &Shape,
+    job: Forward<'_, S>,
+) -> Result<()> {
     let planes = Planes::new(shape);
     if job.x.is_empty() {
         job.mean.fill(T::of(f64::NAN));
@@ -112,30 +119,42 @@ pub(super) fn centre<T: Real>(mean: f64, scale: T, bias: T) -> (T, T) {
 }
 
 /// Mean and biased variance of all pieces together.
-pub(super) struct Moments<'a, T> {
-    pub(super) pieces: &'a [&'a [T]],
+pub(super) struct Moments<'a, S> {
+    pub(super) pieces: &'a [&'a [S]],
 }
 
-impl<T: Real> Kernel for Moments<'_, T> {
+/// The sums of what `term` adds for each element of all pieces, in the type itself up to so many elements.
+#[inline(always)]
+pub(super) fn sums<T: Real, S: Stored<Computed = T>, const N: usize>(
+    room: &mut Room<T, HELD>,
+    pieces: &[&[S]],
+    most: usize,
+    term: impl Fn([T; N], T) -> [T; N],
+) -> [f64; N] {
+    let mut sums = Sums::new(most);
+    for piece in pieces {
+        sums.piece(piece.len());
+        for part in piece.chunks(Room::<T, HELD>::most::<S>()) {
+            let x = room.wide(part);
+            sums.add(x, x, |sums, x, _| term(sums, x));
+        }
+    }
+    sums.finish()
+}
+
+impl<T: Real, S: Stored<Computed = T>> Kernel for Moments<'_, S> {
     type Output = (f64, f64);
 
     #[inline(always)]
     fn run(self) -> (f64, f64) {
         let count: usize = self.pieces.iter().map(|piece| piece.len()).sum();
-        let mut sums = Sums::new(PIECE);
-        for piece in self.pieces {
-            sums.add(piece, piece, |[sum], x, _| [sum + x]);
-        }
-        let [total] = sums.finish();
+        let mut room = Room::new();
+        let [total] = sums(&mut room, self.pieces, PIECE, |[sum], x| [sum + x]);
         let centre = T::of(total / count as f64);
-        let mut sums = Sums::new(PIECE);
-        for piece in self.pieces {
-            sums.add(piece, piece, |[first, second], x, _| {
-                let d = x - centre;
-                [first + d, d.fma(d, second)]
-            });
-        }
-        let [first, second] = sums.finish();
+        let [first, second] = sums(&mut room, self.pieces, PIECE, |[first, second], x| {
+            let d = x - centre;
+            [first + d, d.fma(d, second)]
+        });
         // What rounding left of the mean.
         let rest = first / count as f64;
         (centre.to_f64() + rest, second / count as f64 - rest * rest)
@@ -143,40 +162,40 @@ impl<T: Real> Kernel for Moments<'_, T> {
 }
 
 /// `y = (x - mean) * scale + shift`.
-pub(super) struct Apply<'a, T> {
-    pub(super) x: &'a [T],
-    pub(super) y: &'a mut [T],
-    pub(super) mean: T,
-    pub(super) scale: T,
-    pub(super) shift: T,
+pub(super) struct Apply<'a, S: Stored> {
+    pub(super) x: &'a [S],
+    pub(super) y: &'a mut [S],
+    pub(super) mean: S::Computed,
+    pub(super) scale: S::Computed,
+    pub(super) shift: S::Computed,
 }
 
-impl<T: Real> Kernel for Apply<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for Apply<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         for (y, &x) in self.y.iter_mut().zip(self.x) {
-            *y = (x - self.mean).fma(self.scale, self.shift);
+            *y = S::rounded((x.wide() - self.mean).fma(self.scale, self.shift));
         }
     }
 }
 
 /// A backward pass whose tasks own channels.
-pub(super) struct GradChannels<'a, T> {
-    pub(super) g: &'a [T],
-    pub(super) x: &'a [T],
-    pub(super) mean: &'a [T],
-    pub(super) gx: Parts<'a, T>,
+pub(super) struct GradChannels<'a, S: Stored> {
+    pub(super) g: &'a [S],
+    pub(super) x: &'a [S],
+    pub(super) mean: &'a [S::Computed],
+    pub(super) gx: Parts<'a, S>,
     eps: f64,
-    variance: &'a [T],
-    weight: Option<&'a [T]>,
-    gweight: Parts<'a, T>,
-    gbias: Parts<'a, T>,
+    variance: &'a [S::Computed],
+    weight: Option<&'a [S::Computed]>,
+    gweight: Parts<'a, S::Computed>,
+    gbias: Parts<'a, S::Computed>,
 }
 
-impl<'a, T: Real> GradChannels<'a, T> {
-    pub(super) fn new(job: Backward<'a, T>) -> Self {
+impl<'a, T: Real, S: Stored<Computed = T>> GradChannels<'a, S> {
+    pub(super) fn new(job: Backward<'a, S>) -> Self {
         let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
         let (gx, gweight, gbias) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
         Self { g, x, mean, gx, eps, variance, weight, gweight, gbias }
@@ -200,7 +219,11 @@ impl<'a, T: Real> GradChannels<'a, T> {
     }
 }
 
-pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) -> Result<()> {
+pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
+    cpu: &Cpu,
+    shape: &Shape,
+    job: Backward<'_, S>,
+) -> Result<()> {
     let planes = Planes::new(shape);
     if job.x.is_empty() {
         job.gweight.fill(T::ZERO);
@@ -228,44 +251,50 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, job: Backward<'_, T>) 
 }
 
 /// The sums of `g` and of `g * (x - mean)` over all pieces.
-pub(super) struct GradSums<'a, T> {
-    pub(super) g: &'a [&'a [T]],
-    pub(super) x: &'a [&'a [T]],
-    pub(super) mean: T,
+pub(super) struct GradSums<'a, S: Stored> {
+    pub(super) g: &'a [&'a [S]],
+    pub(super) x: &'a [&'a [S]],
+    pub(super) mean: S::Computed,
 }
 
-impl<T: Real> Kernel for GradSums<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for GradSums<'_, S> {
     type Output = (f64, f64);
 
     #[inline(always)]
     fn run(self) -> (f64, f64) {
-        let mut sums = Sums::new(PIECE);
-        let mean = self.mean;
+        let (mut sums, mut of_g, mut of_x) =
+            (Sums::new(PIECE), Room::<T, HELD>::new(), Room::<T, HELD>::new());
+        let (mean, most) = (self.mean, Room::<T, HELD>::most::<S>());
         for (g, x) in self.g.iter().zip(self.x) {
-            sums.add(g, x, |[first, second], g, x| [first + g, g.fma(x - mean, second)]);
+            sums.piece(x.len());
+            for (g, x) in g.chunks(most).zip(x.chunks(most)) {
+                let (g, x) = (of_g.wide(g), of_x.wide(x));
+                sums.add(g, x, |[first, second], g, x| [first + g, g.fma(x - mean, second)]);
+            }
         }
         sums.finish().into()
     }
 }
 
 /// `gx = scale * (g - first - (x - mean) * slope)`.
-pub(super) struct GradApply<'a, T> {
-    pub(super) g: &'a [T],
-    pub(super) x: &'a [T],
-    pub(super) gx: &'a mut [T],
-    pub(super) mean: T,
-    pub(super) scale: T,
-    pub(super) first: T,
-    pub(super) slope: T,
+pub(super) struct GradApply<'a, S: Stored> {
+    pub(super) g: &'a [S],
+    pub(super) x: &'a [S],
+    pub(super) gx: &'a mut [S],
+    pub(super) mean: S::Computed,
+    pub(super) scale: S::Computed,
+    pub(super) first: S::Computed,
+    pub(super) slope: S::Computed,
 }
 
-impl<T: Real> Kernel for GradApply<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for GradApply<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         for ((gx, &g), &x) in self.gx.iter_mut().zip(self.g).zip(self.x) {
-            *gx = self.scale * (g - self.first - (x - self.mean) * self.slope);
+            let rest = g.wide() - self.first - (x.wide() - self.mean) * self.slope;
+            *gx = S::rounded(self.scale * rest);
         }
     }
 }

@@ -4,11 +4,11 @@
 //! and those of a channel's columns are added at the end: no loop is as short as a plane, and tasks share no cache line
 //! but at their edges.
 
-use gradus_tensor_core::Result;
+use gradus_tensor_core::{Element, Result};
 
 use super::batch::{Channels, GradChannels, Planes};
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, tasks};
+use crate::kernels::dense::{Parts, Real, Room, Stored, tasks};
 use crate::kernels::real::{LANES, padded, sum};
 use crate::level::Kernel;
 
@@ -80,11 +80,11 @@ impl Columns {
 
     /// The sums over each channel of what `term` adds to a column's sums for its number and its elements in `x` and `y`.
     #[inline(always)]
-    fn sum<T: Real, const N: usize>(
+    fn sum<T: Real, S: Stored<Computed = T>, const N: usize>(
         &self,
         numbers: &Each<T, 1>,
-        x: &[T],
-        y: &[T],
+        x: &[S],
+        y: &[S],
         term: impl Fn([T; N], T, T, T) -> [T; N],
     ) -> [[f64; N]; COLUMNS] {
         let (n, area) = (self.len(), self.planes.area);
@@ -99,13 +99,14 @@ impl Columns {
                 }
                 *lanes = new;
             };
+        let (mut of_x, mut of_y) = (Room::<T, COLUMNS>::new(), Room::<T, COLUMNS>::new());
         let mut totals = [[0.0; N]; COLUMNS];
         let mut starts = self.starts().peekable();
         while starts.peek().is_some() {
             let mut sums = [[[T::ZERO; LANES]; N]; BLOCKS];
             for start in starts.by_ref().take(PIECE) {
-                let (xs, x_rest) = x[start..start + n].as_chunks::<LANES>();
-                let (ys, y_rest) = y[start..start + n].as_chunks::<LANES>();
+                let (x, y) = (of_x.wide(&x[start..start + n]), of_y.wide(&y[start..start + n]));
+                let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
                 let mut lanes = sums.iter_mut().zip(numbers);
                 for ((x, y), (lanes, number)) in xs.iter().zip(ys).zip(&mut lanes) {
                     add(lanes, number, x, y);
@@ -135,17 +136,17 @@ impl Columns {
 
     /// Writes in each image what `make` makes of a column's numbers and its elements in `x` and `y`.
     #[inline(always)]
-    fn apply<T: Real, const K: usize>(
+    fn apply<E: Element, T: Real, const K: usize>(
         &self,
         numbers: &Each<T, K>,
-        x: &[T],
-        y: &[T],
-        to: &Parts<'_, T>,
-        make: impl Fn([T; K], T, T) -> T,
+        x: &[E],
+        y: &[E],
+        to: &Parts<'_, E>,
+        make: impl Fn([T; K], E, E) -> E,
     ) {
         let n = self.len();
-        let make = |numbers: &[[T; LANES]; K], x: &[T; LANES], y: &[T; LANES]| -> [T; LANES] {
-            let mut made = [T::ZERO; LANES];
+        let make = |numbers: &[[T; LANES]; K], x: &[E; LANES], y: &[E; LANES]| -> [E; LANES] {
+            let mut made = [E::default(); LANES];
             for i in 0..LANES {
                 made[i] = make(std::array::from_fn(|k| numbers[k][i]), x[i], y[i]);
             }
@@ -177,17 +178,21 @@ fn each(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns) + Sync)
     })
 }
 
-pub(super) fn forward<T: Real>(cpu: &Cpu, planes: Planes, job: &Channels<'_, T>) -> Result<()> {
+pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
+    cpu: &Cpu,
+    planes: Planes,
+    job: &Channels<'_, S>,
+) -> Result<()> {
     each(cpu, planes, 3, |columns| cpu.level().run(Normalize { columns, job }))
 }
 
 /// No other task has these channels.
-struct Normalize<'a, T> {
+struct Normalize<'a, S: Stored> {
     columns: Columns,
-    job: &'a Channels<'a, T>,
+    job: &'a Channels<'a, S>,
 }
 
-impl<T: Real> Kernel for Normalize<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for Normalize<'_, S> {
     type Output = ();
 
     #[inline(always)]
@@ -210,21 +215,27 @@ impl<T: Real> Kernel for Normalize<'_, T> {
             numbers[c] = unsafe { job.note(columns.first + c, mean, variance) };
         }
         let numbers = columns.spread(|c| numbers[c]);
-        columns.apply(&numbers, x, x, &job.y, |[mean, scale, shift], x, _| (x - mean).fma(scale, shift));
+        columns.apply(&numbers, x, x, &job.y, |[mean, scale, shift], x, _| {
+            S::rounded((x.wide() - mean).fma(scale, shift))
+        });
     }
 }
 
-pub(super) fn backward<T: Real>(cpu: &Cpu, planes: Planes, job: &GradChannels<'_, T>) -> Result<()> {
+pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
+    cpu: &Cpu,
+    planes: Planes,
+    job: &GradChannels<'_, S>,
+) -> Result<()> {
     each(cpu, planes, 4, |columns| cpu.level().run(Differentiate { columns, job }))
 }
 
 /// No other task has these channels.
-struct Differentiate<'a, T> {
+struct Differentiate<'a, S: Stored> {
     columns: Columns,
-    job: &'a GradChannels<'a, T>,
+    job: &'a GradChannels<'a, S>,
 }
 
-impl<T: Real> Kernel for Differentiate<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for Differentiate<'_, S> {
     type Output = ();
 
     #[inline(always)]
@@ -242,7 +253,7 @@ impl<T: Real> Kernel for Differentiate<'_, T> {
         }
         let numbers = columns.spread(|c| numbers[c]);
         columns.apply(&numbers, g, x, &job.gx, |[mean, scale, first, slope], g, x| {
-            scale * (g - first - (x - mean) * slope)
+            S::rounded(scale * (g.wide() - first - (x.wide() - mean) * slope))
         });
     }
 }

@@ -5,7 +5,7 @@ use gradus_tensor_core::{Result, Shape};
 use super::batch::{Apply, GradSums, Moments, PIECE, centre};
 use super::{Backward, Forward};
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Scratch};
+use crate::kernels::dense::{Parts, Real, Scratch, Stored};
 use crate::level::Kernel;
 
 /// What an element costs, as `Cpu::for_chunks` counts it.
@@ -16,7 +16,12 @@ fn extents(shape: &Shape, groups: usize) -> (usize, usize) {
     (shape[1] / groups, shape[2..].iter().product())
 }
 
-pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, groups: usize, job: Forward<'_, T>) {
+pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
+    cpu: &Cpu,
+    shape: &Shape,
+    groups: usize,
+    job: Forward<'_, S>,
+) {
     let Forward { eps, x, weight, bias, y, mean, variance } = job;
     if x.is_empty() {
         mean.fill(T::of(f64::NAN));
@@ -33,7 +38,7 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, groups: usize, job: For
             let (y, mean, variance) = unsafe {
                 (ys.part(row * n..(row + 1) * n), means.part(row..row + 1), variances.part(row..row + 1))
             };
-            let pieces: Vec<&[T]> = x.chunks(PIECE).collect();
+            let pieces: Vec<&[S]> = x.chunks(PIECE).collect();
             let (m, v) = cpu.level().run(Moments { pieces: &pieces });
             (mean[0], variance[0]) = (T::of(m), T::of(v));
             let scale = T::of(1.0 / (v + eps).sqrt());
@@ -47,7 +52,12 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, shape: &Shape, groups: usize, job: For
     });
 }
 
-pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, groups: usize, job: Backward<'_, T>) -> Result<()> {
+pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
+    cpu: &Cpu,
+    shape: &Shape,
+    groups: usize,
+    job: Backward<'_, S>,
+) -> Result<()> {
     let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
     gweight.fill(T::ZERO);
     gbias.fill(T::ZERO);
@@ -109,24 +119,25 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, shape: &Shape, groups: usize, job: Ba
 }
 
 /// `gx = scale * (g * weight - first - (x - mean) * slope)`.
-struct Weighted<'a, T> {
-    g: &'a [T],
-    x: &'a [T],
-    gx: &'a mut [T],
-    mean: T,
-    scale: T,
-    weight: T,
-    first: T,
-    slope: T,
+struct Weighted<'a, S: Stored> {
+    g: &'a [S],
+    x: &'a [S],
+    gx: &'a mut [S],
+    mean: S::Computed,
+    scale: S::Computed,
+    weight: S::Computed,
+    first: S::Computed,
+    slope: S::Computed,
 }
 
-impl<T: Real> Kernel for Weighted<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for Weighted<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         for ((gx, &g), &x) in self.gx.iter_mut().zip(self.g).zip(self.x) {
-            *gx = self.scale * (g * self.weight - self.first - (x - self.mean) * self.slope);
+            let rest = g.wide() * self.weight - self.first - (x.wide() - self.mean) * self.slope;
+            *gx = S::rounded(self.scale * rest);
         }
     }
 }

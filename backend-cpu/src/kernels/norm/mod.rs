@@ -4,6 +4,9 @@
 //! [`group`] have one weight for each run of elements. Mean and variance take two passes, of which the first
 //! brings the data into cache, so no precision is lost to a mean far from zero. Sums over rows that threads
 //! share are kept in blocks of fixed extent and added in order.
+//!
+//! What has as many elements as `x` is read and written as memory holds it ([`Stored`]): half precision is widened and
+//! rounded in registers, in each pass, and no tensor is made in between.
 
 mod affine;
 mod batch;
@@ -15,43 +18,44 @@ use gradus_tensor_core::op::{Norm, NormKind};
 use gradus_tensor_core::{Meta, Outcome, Result, View};
 
 use self::rows::Centre;
-use super::dense::{Dense, Output, Real, finished, with_real};
+use super::dense::{Dense, Output, Real, Stored, finished, with_stored};
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
 
 /// The operands and outputs of a forward pass.
-struct Forward<'a, T> {
+struct Forward<'a, S: Stored> {
     eps: f64,
-    x: &'a [T],
-    weight: Option<&'a [T]>,
-    bias: Option<&'a [T]>,
-    y: &'a mut [T],
+    x: &'a [S],
+    weight: Option<&'a [S::Computed]>,
+    bias: Option<&'a [S::Computed]>,
+    y: &'a mut [S],
     /// Of each row, channel or group.
-    mean: &'a mut [T],
-    variance: &'a mut [T],
+    mean: &'a mut [S::Computed],
+    variance: &'a mut [S::Computed],
 }
 
 /// The operands and outputs of a backward pass.
-struct Backward<'a, T> {
+struct Backward<'a, S: Stored> {
     eps: f64,
-    g: &'a [T],
-    x: &'a [T],
-    mean: &'a [T],
-    variance: &'a [T],
-    weight: Option<&'a [T]>,
-    gx: &'a mut [T],
-    gweight: &'a mut [T],
+    g: &'a [S],
+    x: &'a [S],
+    mean: &'a [S::Computed],
+    variance: &'a [S::Computed],
+    weight: Option<&'a [S::Computed]>,
+    gx: &'a mut [S],
+    gweight: &'a mut [S::Computed],
     /// Empty if there is none.
-    gbias: &'a mut [T],
+    gbias: &'a mut [S::Computed],
 }
 
 /// `Op::Norm`; operands `x`, and optionally weight and bias.
 pub(crate) fn norm(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Done {
     let shape = &out[0].shape;
-    with_real!(out[0].dtype, T => {
+    with_stored!(out[0].dtype, S => {
+        type T = <S as Stored>::Computed;
         let operand = |i: usize| inputs.get(i).map(|view| Dense::<T>::new(cpu, view)).transpose();
-        let (x, weight, bias) = (Dense::<T>::new(cpu, &inputs[0])?, operand(1)?, operand(2)?);
-        let mut y = Output::<T>::new(cpu, &out[0])?;
+        let (x, weight, bias) = (Dense::<S>::new(cpu, &inputs[0])?, operand(1)?, operand(2)?);
+        let mut y = Output::<S>::new(cpu, &out[0])?;
         let (mut mean, mut variance) = (Output::<T>::new(cpu, &out[1])?, Output::<T>::new(cpu, &out[2])?);
         let job = Forward {
             eps: op.eps,
@@ -75,11 +79,13 @@ pub(crate) fn norm(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], out: &[
 /// `Op::NormGrad`; operands `g`, `x`, `mean`, `variance` and optionally the weight.
 pub(crate) fn norm_grad(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Done {
     let shape = &out[0].shape;
-    with_real!(out[0].dtype, T => {
+    with_stored!(out[0].dtype, S => {
+        type T = <S as Stored>::Computed;
         let operand = |i: usize| Dense::<T>::new(cpu, &inputs[i]);
-        let (g, x, mean, variance) = (operand(0)?, operand(1)?, operand(2)?, operand(3)?);
+        let (g, x) = (Dense::<S>::new(cpu, &inputs[0])?, Dense::<S>::new(cpu, &inputs[1])?);
+        let (mean, variance) = (operand(2)?, operand(3)?);
         let weight = if inputs.len() > 4 { Some(operand(4)?) } else { None };
-        let mut gx = Output::<T>::new(cpu, &out[0])?;
+        let mut gx = Output::<S>::new(cpu, &out[0])?;
         let mut gweight = Output::<T>::new(cpu, &out[1])?;
         let mut gbias = out.get(2).map(|meta| Output::<T>::new(cpu, meta)).transpose()?;
         let job = Backward {
@@ -107,12 +113,13 @@ pub(crate) fn norm_grad(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], ou
 
 /// `Op::BatchNormEval`; operands `x`, mean, variance, and optionally weight and bias.
 pub(crate) fn batch_norm_eval(cpu: &Cpu, eps: f64, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
-    with_real!(out.dtype, T => {
+    with_stored!(out.dtype, S => {
+        type T = <S as Stored>::Computed;
         let operand = |i: usize| inputs.get(i).map(|view| Dense::<T>::new(cpu, view)).transpose();
         let (x, mean, variance) =
-            (Dense::<T>::new(cpu, &inputs[0])?, Dense::<T>::new(cpu, &inputs[1])?, Dense::<T>::new(cpu, &inputs[2])?);
+            (Dense::<S>::new(cpu, &inputs[0])?, Dense::<T>::new(cpu, &inputs[1])?, Dense::<T>::new(cpu, &inputs[2])?);
         let (weight, bias) = (operand(3)?, operand(4)?);
-        let mut y = Output::<T>::new(cpu, out)?;
+        let mut y = Output::<S>::new(cpu, out)?;
         let channels = affine::given(cpu, eps, &mean, &variance, weight.as_deref(), bias.as_deref());
         affine::per_channel(cpu, &channels, &x, y.slice(), &out.shape)?;
         done(y.finish(cpu)?)

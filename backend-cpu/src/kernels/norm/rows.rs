@@ -2,9 +2,10 @@
 
 use gradus_tensor_core::Result;
 
+use super::batch::{HELD, sums};
 use super::{Backward, Forward};
-use crate::kernels::dense::{Parts, Real, Scratch};
-use crate::kernels::real::{moments, sum, sum2};
+use crate::kernels::dense::{Parts, Real, Room, Scratch, Stored};
+use crate::kernels::real::{sum, sum2};
 use crate::level::Kernel;
 use crate::{Cpu, Level, stream};
 
@@ -22,7 +23,7 @@ pub(super) enum Centre {
     Zero,
 }
 
-pub(super) fn forward<T: Real>(cpu: &Cpu, centre: Centre, job: Forward<'_, T>) {
+pub(super) fn forward<T: Real, S: Stored<Computed = T>>(cpu: &Cpu, centre: Centre, job: Forward<'_, S>) {
     let Forward { eps, x, weight, bias, y, mean, variance } = job;
     if x.is_empty() {
         // Of nothing, mean and variance are 0/0.
@@ -43,30 +44,39 @@ pub(super) fn forward<T: Real>(cpu: &Cpu, centre: Centre, job: Forward<'_, T>) {
     });
 }
 
-struct Rows<'a, T> {
+struct Rows<'a, S: Stored> {
     level: Level,
     streamed: bool,
     centre: Centre,
     eps: f64,
     n: usize,
-    x: &'a [T],
-    weight: Option<&'a [T]>,
-    bias: Option<&'a [T]>,
-    y: &'a mut [T],
-    mean: &'a mut [T],
-    variance: &'a mut [T],
+    x: &'a [S],
+    weight: Option<&'a [S::Computed]>,
+    bias: Option<&'a [S::Computed]>,
+    y: &'a mut [S],
+    mean: &'a mut [S::Computed],
+    variance: &'a mut [S::Computed],
 }
 
-impl<T: Real> Kernel for Rows<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for Rows<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         let n = self.n;
         let share = T::of(1.0 / n as f64);
+        let mut room = Room::<T, HELD>::new();
         for (i, (x, y)) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)).enumerate() {
-            let centre = if self.centre == Centre::Mean { sum(x) * share } else { T::ZERO };
-            let (first, second) = moments(x, centre);
+            let total = |[sum]: [T; 1], x| [sum + x];
+            let centre = match self.centre {
+                Centre::Mean => T::of(sums(&mut room, &[x], usize::MAX, total)[0]) * share,
+                Centre::Zero => T::ZERO,
+            };
+            let [first, second] = sums(&mut room, &[x], usize::MAX, |[first, second]: [T; 2], x| {
+                let d = x - centre;
+                [first + d, d.fma(d, second)]
+            })
+            .map(T::of);
             // What rounding left of the mean; it is not to be added to a mean that cannot hold it.
             let rest = if self.centre == Centre::Mean { first * share } else { T::ZERO };
             let variance = second * share - rest * rest;
@@ -74,7 +84,7 @@ impl<T: Real> Kernel for Rows<'_, T> {
             self.variance[i] = variance;
             let scale = T::ONE / (variance + T::of(self.eps)).sqrt();
             let shift = -(rest * scale);
-            let normal = |x: T| (x - centre).fma(scale, shift);
+            let normal = |x: S| (x.wide() - centre).fma(scale, shift);
             let mut target = stream::Target::new(self.level, self.streamed, y);
             while let Some((range, y)) = target.next() {
                 let x = &x[range.clone()];
@@ -83,17 +93,17 @@ impl<T: Real> Kernel for Rows<'_, T> {
                 }
                 match (self.weight.map(|w| &w[range.clone()]), self.bias.map(|b| &b[range])) {
                     (None, None) => {
-                        y.iter_mut().zip(x).for_each(|(y, &x)| *y = normal(x));
+                        y.iter_mut().zip(x).for_each(|(y, &x)| *y = S::rounded(normal(x)));
                     }
                     (Some(w), None) => {
-                        y.iter_mut().zip(x).zip(w).for_each(|((y, &x), &w)| *y = normal(x) * w);
+                        y.iter_mut().zip(x).zip(w).for_each(|((y, &x), &w)| *y = S::rounded(normal(x) * w));
                     }
                     (None, Some(b)) => {
-                        y.iter_mut().zip(x).zip(b).for_each(|((y, &x), &b)| *y = normal(x) + b);
+                        y.iter_mut().zip(x).zip(b).for_each(|((y, &x), &b)| *y = S::rounded(normal(x) + b));
                     }
                     (Some(w), Some(b)) => {
                         for (((y, &x), &w), &b) in y.iter_mut().zip(x).zip(w).zip(b) {
-                            *y = normal(x).fma(w, b);
+                            *y = S::rounded(normal(x).fma(w, b));
                         }
                     }
                 }
@@ -102,7 +112,11 @@ impl<T: Real> Kernel for Rows<'_, T> {
     }
 }
 
-pub(super) fn backward<T: Real>(cpu: &Cpu, centre: Centre, job: Backward<'_, T>) -> Result<()> {
+pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
+    cpu: &Cpu,
+    centre: Centre,
+    job: Backward<'_, S>,
+) -> Result<()> {
     let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
     if x.is_empty() {
         gweight.fill(T::ZERO);
@@ -113,47 +127,52 @@ pub(super) fn backward<T: Real>(cpu: &Cpu, centre: Centre, job: Backward<'_, T>)
     let rows = mean.len();
     let block = rows.div_ceil(BLOCKS);
     let blocks = rows.div_ceil(block);
-    let mut partial = Scratch::new(cpu, blocks * 2 * n)?;
+    // For each block: the sums for weight and bias, and two rows.
+    let mut partial = Scratch::new(cpu, blocks * 4 * n)?;
     let partial = partial.slice();
     {
         let (gxs, sums) = (Parts::new(gx), Parts::new(partial));
         cpu.for_blocks(rows, block, 2 * n * COST, |b, rows| {
             let range = rows.start * n..rows.end * n;
             // SAFETY: blocks of rows are disjoint.
-            let (gx, sums) = unsafe { (gxs.part(range.clone()), sums.part(b * 2 * n..(b + 1) * 2 * n)) };
+            let (gx, sums) = unsafe { (gxs.part(range.clone()), sums.part(b * 4 * n..(b + 1) * 4 * n)) };
+            let (sums, room) = sums.split_at_mut(2 * n);
             let (gweight, gbias) = sums.split_at_mut(n);
             let (mean, variance) = (&mean[rows.clone()], &variance[rows]);
             let (g, x) = (&g[range.clone()], &x[range]);
-            cpu.level().run(GradRows { centre, eps, g, x, mean, variance, weight, gx, gweight, gbias });
+            let room = room.split_at_mut(n).into();
+            cpu.level().run(GradRows { centre, eps, g, x, mean, variance, weight, gx, room, gweight, gbias });
         });
     }
     gweight.fill(T::ZERO);
     gbias.fill(T::ZERO);
-    for sums in partial.chunks_exact(2 * n) {
+    for sums in partial.chunks_exact(4 * n) {
         gweight.iter_mut().zip(&sums[..n]).for_each(|(to, &from)| *to += from);
-        gbias.iter_mut().zip(&sums[n..]).for_each(|(to, &from)| *to += from);
+        gbias.iter_mut().zip(&sums[n..2 * n]).for_each(|(to, &from)| *to += from);
     }
     Ok(())
 }
 
-struct GradRows<'a, T> {
+struct GradRows<'a, S: Stored> {
     centre: Centre,
     eps: f64,
-    g: &'a [T],
-    x: &'a [T],
-    mean: &'a [T],
-    variance: &'a [T],
-    weight: Option<&'a [T]>,
-    gx: &'a mut [T],
-    gweight: &'a mut [T],
-    gbias: &'a mut [T],
+    g: &'a [S],
+    x: &'a [S],
+    mean: &'a [S::Computed],
+    variance: &'a [S::Computed],
+    weight: Option<&'a [S::Computed]>,
+    gx: &'a mut [S],
+    /// For a row of `x` as what is computed with, and for the gradient of the normalized row.
+    room: [&'a mut [S::Computed]; 2],
+    gweight: &'a mut [S::Computed],
+    gbias: &'a mut [S::Computed],
 }
 
-impl<T: Real> Kernel for GradRows<'_, T> {
+impl<T: Real, S: Stored<Computed = T>> Kernel for GradRows<'_, S> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
         let n = self.gweight.len();
         let share = T::of(1.0 / n as f64);
         self.gweight.fill(T::ZERO);
@@ -162,20 +181,29 @@ impl<T: Real> Kernel for GradRows<'_, T> {
         for (i, ((g, x), gx)) in rows.enumerate() {
             let mean = if self.centre == Centre::Mean { self.mean[i] } else { T::ZERO };
             let scale = T::ONE / (self.variance[i] + T::of(self.eps)).sqrt();
-            // `gx` first holds the gradient of the normalized value.
+            let [wide, row] = &mut self.room;
+            let x = match S::computed(x) {
+                Some(x) => x,
+                None => {
+                    wide.iter_mut().zip(x).for_each(|(wide, x)| *wide = x.wide());
+                    &**wide
+                }
+            };
             let columns = self.gweight.iter_mut().zip(self.gbias.iter_mut());
             for ((&g, &x), (gweight, gbias)) in g.iter().zip(x).zip(columns) {
+                let g = g.wide();
                 *gweight = ((x - mean) * scale).fma(g, *gweight);
                 *gbias += g;
             }
             match self.weight {
-                Some(w) => gx.iter_mut().zip(g).zip(w).for_each(|((gx, &g), &w)| *gx = g * w),
-                None => gx.copy_from_slice(g),
+                Some(w) => row.iter_mut().zip(g).zip(w).for_each(|((row, g), &w)| *row = g.wide() * w),
+                None => row.iter_mut().zip(g).for_each(|(row, g)| *row = g.wide()),
             }
-            let first = if self.centre == Centre::Mean { sum(gx) * share } else { T::ZERO };
-            let second = sum2(gx, x, |acc, g, x| g.fma((x - mean) * scale, acc)) * share;
-            for (gx, &x) in gx.iter_mut().zip(x) {
-                *gx = scale * (*gx - first - (x - mean) * scale * second);
+            let row = &**row;
+            let first = if self.centre == Centre::Mean { sum(row) * share } else { T::ZERO };
+            let second = sum2(row, x, |acc, g, x| g.fma((x - mean) * scale, acc)) * share;
+            for ((gx, &g), &x) in gx.iter_mut().zip(row).zip(x) {
+                *gx = S::rounded(scale * (g - first - (x - mean) * scale * second));
             }
         }
     }
