@@ -10,7 +10,7 @@ use std::ops::{Deref, Range};
 use std::sync::{Mutex, PoisonError};
 
 use gradus_tensor_core::half::{bf16, f16};
-use gradus_tensor_core::{Backend, Buffers, Element, Error, Meta, Op, Outcome, Result, View};
+use gradus_tensor_core::{Backend, Buffers, Element, Error, Meta, Op, Outcome, Result, UnaryOp, View};
 
 use crate::math::half::Half;
 use crate::parallel::SendPtr;
@@ -254,6 +254,14 @@ impl<T: Element + bytemuck::Pod> Output<T> {
         self.buffer.slice_mut()
     }
 
+    /// The function of every element, as it was computed.
+    pub(crate) fn then(self, cpu: &Cpu, op: UnaryOp) -> Result<Self> {
+        let layout = gradus_tensor_core::Layout::contiguous(self.meta.shape);
+        let view = View { buffer: &self.buffer, layout: &layout, dtype: T::DTYPE };
+        let buffer = execute1(cpu, &Op::Unary(op), &view, Meta::new(self.meta.shape, T::DTYPE))?;
+        Ok(Self { buffer, ..self })
+    }
+
     /// The buffer in the dtype that was asked for.
     pub(crate) fn finish(self, cpu: &Cpu) -> Result<CpuBuffer> {
         if self.meta.dtype == T::DTYPE {
@@ -274,7 +282,7 @@ pub(crate) fn finished<const N: usize>(buffers: [CpuBuffer; N]) -> crate::execut
 #[derive(Debug)]
 pub(crate) struct Scratch<T>(CpuBuffer, PhantomData<T>);
 
-impl<T: Real> Scratch<T> {
+impl<T: Element + bytemuck::Pod> Scratch<T> {
     /// So many elements of arbitrary old contents.
     pub(crate) fn new(cpu: &Cpu, len: usize) -> Result<Self> {
         Ok(Self(cpu.alloc_len(T::DTYPE, len)?, PhantomData))
