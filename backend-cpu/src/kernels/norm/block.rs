@@ -194,6 +194,10 @@ pub(crate) fn batch_norm_block_grad(
             let gresidual = gresidual.map(|gradient| gradient.finish(cpu)).transpose()?;
             return Ok(Outcome::Done(all.into_iter().chain(gresidual).collect()));
         }
+        // The gradient before the activation is not to be rounded.
+        if !S::SAME {
+            return Ok(Outcome::Unsupported);
+        }
         let made = match cpu.execute(&Op::UnaryGrad(activation), &inputs[..2], &out[..1])? {
             Outcome::Done(buffers) => buffers.into_iter().next(),
             Outcome::Unsupported => None,
