@@ -86,6 +86,8 @@ impl Backend for Cpu {
             Op::SoftmaxGrad(op) => kernels::softmax::softmax_grad(self, op, &inputs[0], &inputs[1], &out[0]),
             Op::Norm(op) => kernels::norm::norm(self, op, inputs, out),
             Op::NormGrad(op) => kernels::norm::norm_grad(self, op, inputs, out),
+            Op::BatchNormBlock(op) => kernels::norm::batch_norm_block(self, op, inputs, out),
+            Op::BatchNormBlockGrad(op) => kernels::norm::batch_norm_block_grad(self, op, inputs, out),
             Op::BatchNormEval { eps } => kernels::norm::batch_norm_eval(self, *eps, inputs, &out[0]),
             Op::Conv(op) => kernels::conv::conv(self, op, inputs, &out[0]),
             Op::ConvBlock(op) => kernels::conv::conv_block(self, op, inputs, &out[0]),

@@ -9,7 +9,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, Once, PoisonError};
 
-use gradus_tensor_core::op::{Conv, ConvBlock};
+use gradus_tensor_core::op::{BatchNormBlock, Conv, ConvBlock, Norm, NormKind};
 use gradus_tensor_core::{ConvOptions, DType, Device, Op, Result, Tensor, UnaryOp};
 use gradus_testkit::conformance;
 use gradus_testkit::samples::Family;
@@ -141,6 +141,7 @@ fn no_kernel_touches_memory_beside_its_operands() -> Result<()> {
             products(&device, dtype, side)?;
             convolutions(&device, dtype, side)?;
             transposes(&device, dtype, side)?;
+            blocks(&device, dtype, side)?;
         }
         testing(format!("outputs larger than any cache, {side:?}"));
         let x = filled(&[3533, 3559], DType::F32, &device)?;
@@ -177,6 +178,23 @@ fn transposes(device: &Device, dtype: DType, side: Side) -> Result<()> {
         for columns in [8, 13, 16, 32, 63, 64, 67, 129] {
             testing(format!("the transpose of [{rows}, {columns}], {dtype}, {side:?}"));
             filled(&[rows, columns], dtype, device)?.t()?.contiguous()?;
+        }
+    }
+    Ok(())
+}
+
+/// Batch normalization with what follows it.
+fn blocks(device: &Device, dtype: DType, side: Side) -> Result<()> {
+    for area in [1, 3, 15, 16, 17, 31, 33, 64, 100, 255, 256, 257, 511, 513, 1025] {
+        testing(format!("batch norm of planes of {area}, {dtype}, {side:?}"));
+        let (x, v) = (filled(&[3, 7, area], dtype, device)?, filled(&[7], dtype, device)?);
+        for residual in [false, true] {
+            let op = BatchNormBlock { eps: 1e-3, residual, activation: Some(UnaryOp::Relu) };
+            let operands = [&x, &v, &v, &x];
+            let all = Op::BatchNormBlock(op).run(&operands[..3 + usize::from(residual)])?;
+            Op::BatchNormBlockGrad(op).run(&[&x, &all[0], &x, &all[1], &all[2], &v])?;
+            let norm = Norm { kind: NormKind::Batch, eps: 1e-3 };
+            Op::NormGrad(norm).run(&[&x, &x, &all[1], &all[2], &v])?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::ops::{Deref, Range};
 use std::sync::{Mutex, PoisonError};
 
 use gradus_tensor_core::half::{bf16, f16};
-use gradus_tensor_core::{Backend, Buffers, Element, Error, Meta, Op, Outcome, Result, View};
+use gradus_tensor_core::{Backend, Buffers, Element, Error, Meta, Op, Outcome, Result, UnaryOp, View};
 
 use crate::math::half::Half;
 use crate::parallel::SendPtr;
@@ -260,6 +260,14 @@ impl<T: Element + bytemuck::Pod> Output<T> {
     /// The elements, of arbitrary old contents: the kernel writes every one.
     pub(crate) fn slice(&mut self) -> &mut [T] {
         self.buffer.slice_mut()
+    }
+
+    /// The function of every element, as it was computed.
+    pub(crate) fn then(self, cpu: &Cpu, op: UnaryOp) -> Result<Self> {
+        let layout = gradus_tensor_core::Layout::contiguous(self.meta.shape);
+        let view = View { buffer: &self.buffer, layout: &layout, dtype: T::DTYPE };
+        let buffer = execute1(cpu, &Op::Unary(op), &view, Meta::new(self.meta.shape, T::DTYPE))?;
+        Ok(Self { buffer, ..self })
     }
 
     /// The buffer in the dtype that was asked for.

@@ -135,6 +135,25 @@ pub(crate) fn clamp<T: Real>(x: T, min: T, max: T) -> T {
     if x > max { max } else { x }
 }
 
+/// The limits of a function that only cuts off what lies outside of them, as [`limited`] does; without a function there are
+/// none.
+pub(crate) fn limits<T: Real>(activation: Option<UnaryOp>) -> Option<[T; 2]> {
+    let [least, most] = [f64::NEG_INFINITY, f64::INFINITY].map(T::of);
+    match activation {
+        None => Some([least, most]),
+        Some(UnaryOp::Relu) => Some([T::ZERO, most]),
+        Some(UnaryOp::Clamp { min, max }) => Some([T::of(min), T::of(max)]),
+        Some(_) => None,
+    }
+}
+
+/// Cuts off. NaN is neither too small nor too large.
+#[inline(always)]
+pub(crate) fn limited<T: Real>(x: T, [low, high]: [T; 2]) -> T {
+    let x = if x <= low { low } else { x };
+    if x >= high { high } else { x }
+}
+
 /// The loop of an op over floats, and its parameters. It may write where it reads.
 pub(crate) fn float<T: Real>(op: UnaryOp) -> Option<(Loop1, Parameters)> {
     macro_rules! with {

@@ -1,7 +1,7 @@
 //! What follows a convolution, done to outputs that a task has just made, while they are in its cache.
 
 use gradus_tensor_core::op::{ConvBlock, ConvBlockOperands};
-use gradus_tensor_core::{Result, UnaryOp, View};
+use gradus_tensor_core::{Result, View};
 
 use crate::kernels::dense::{Dense, Parts, Real, Stored};
 use crate::kernels::map::{Loop1, Parameters};
@@ -201,12 +201,9 @@ impl<T: Real, const N: usize> Scaled<T, N> {
         (y - mean[lane]).fma(scale[lane], shift[lane])
     }
 
-    /// NaN is neither too small nor too large.
     #[inline(always)]
     fn limit(&self, y: T) -> T {
-        let [low, high] = self.limits;
-        let y = if y <= low { low } else { y };
-        if y >= high { high } else { y }
+        unary::limited(y, self.limits)
     }
 
     /// Completes sums of the channels side by side.
@@ -243,12 +240,9 @@ impl<'a, T: Real> Operands<'a, T> {
 
     /// `None` if there is no kernel for the activation.
     pub(super) fn epilogue(&'a self, op: &ConvBlock) -> Option<Epilogue<'a, T>> {
-        let [least, most] = [T::NEG_INFINITY, -T::NEG_INFINITY];
-        let (limits, activation) = match op.activation {
-            None => ([least, most], None),
-            Some(UnaryOp::Relu) => ([T::ZERO, most], None),
-            Some(UnaryOp::Clamp { min, max }) => ([T::of(min), T::of(max)], None),
-            Some(other) => ([least, most], Some(unary::float::<T>(other)?)),
+        let (limits, activation) = match (unary::limits(op.activation), op.activation) {
+            (None, Some(other)) => (unary::limits(None)?, Some(unary::float::<T>(other)?)),
+            (limits, _) => (limits?, None),
         };
         let residual = self.residual.as_deref().unwrap_or(&[]);
         let after = After { channels: &self.channels, residual, limits, activation };

@@ -84,7 +84,7 @@ pub(super) fn per_channel<S: Stored>(
                 // SAFETY: planes are disjoint.
                 let y = unsafe { parts.part(range.clone()) };
                 let [mean, scale, shift] = channels[plane % shape[1]];
-                cpu.level().run(Apply { x: &x[range], y, mean, scale, shift });
+                cpu.level().run(Apply { x: &x[range], y, mean, scale, shift, after: None });
             }
         });
         return Ok(());

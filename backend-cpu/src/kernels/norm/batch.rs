@@ -2,12 +2,14 @@
 
 use gradus_tensor_core::{Result, Shape};
 
+use super::block::{ActivatedParts, After};
 use super::columns::{self, SHORT};
 use super::{Backward, Forward};
-use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Room, Stored, tasks};
+use crate::kernels::dense::{Parts, Real, Room, Scratch, Stored, tasks};
 use crate::kernels::real::Sums;
+use crate::kernels::unary::limited;
 use crate::level::Kernel;
+use crate::{Cpu, Level};
 
 /// What an element costs, as `Cpu::for_blocks` counts it.
 const COST: usize = 4;
@@ -38,17 +40,22 @@ impl Planes {
         (0..self.images).map(move |image| (image * self.channels + channel) * self.area)
     }
 
-    /// The elements of a channel in pieces, as they lie.
-    fn pieces<'a, S>(&self, channel: usize, all: &'a [S]) -> Vec<&'a [S]> {
-        let planes = self.starts(channel).map(|start| &all[start..start + self.area]);
-        planes.flat_map(|plane| plane.chunks(PIECE)).collect()
+    /// The planes of a channel.
+    fn of<'a, S>(&self, channel: usize, all: &'a [S]) -> Vec<&'a [S]> {
+        self.starts(channel).map(|start| &all[start..start + self.area]).collect()
     }
+}
+
+/// The elements of planes in pieces, as they lie.
+fn pieces<'a, S>(planes: &[&'a [S]]) -> Vec<&'a [S]> {
+    planes.iter().flat_map(|plane| plane.chunks(PIECE)).collect()
 }
 
 /// A forward pass whose tasks own channels.
 pub(super) struct Channels<'a, S: Stored> {
     pub(super) x: &'a [S],
     pub(super) y: Parts<'a, S>,
+    pub(super) after: Option<After<'a, S>>,
     eps: f64,
     weight: Option<&'a [S::Computed]>,
     bias: Option<&'a [S::Computed]>,
@@ -58,9 +65,9 @@ pub(super) struct Channels<'a, S: Stored> {
 
 impl<'a, T: Real, S: Stored<Computed = T>> Channels<'a, S> {
     pub(super) fn new(job: Forward<'a, S>) -> Self {
-        let Forward { eps, x, weight, bias, y, mean, variance } = job;
+        let Forward { eps, x, weight, bias, y, mean, variance, after } = job;
         let (y, mean, variance) = (Parts::new(y), Parts::new(mean), Parts::new(variance));
-        Self { x, y, eps, weight, bias, mean, variance }
+        Self { x, y, after, eps, weight, bias, mean, variance }
     }
 
     /// Notes the statistics of a channel, and gives the numbers of its [`Apply`]: mean, scale and shift.
@@ -97,14 +104,15 @@ pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
         return columns::forward(cpu, planes, &job);
     }
     tasks(cpu, planes.channels, planes.count() * COST, |c| {
-        let (mean, variance) = cpu.level().run(Moments { pieces: &planes.pieces(c, job.x) });
+        let (mean, variance) = cpu.level().run(Moments { pieces: &pieces(&planes.of(c, job.x)) });
         // SAFETY: channels are disjoint.
         let [mean, scale, shift] = unsafe { job.note(c, mean, variance) };
         for start in planes.starts(c) {
             let range = start..start + planes.area;
             // SAFETY: planes are disjoint.
             let y = unsafe { job.y.part(range.clone()) };
-            cpu.level().run(Apply { x: &job.x[range], y, mean, scale, shift });
+            let after = job.after.map(|after| after.of(range.clone()));
+            cpu.level().run(Apply { x: &job.x[range], y, mean, scale, shift, after });
         }
         Ok(())
     })
@@ -161,13 +169,14 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Moments<'_, S> {
     }
 }
 
-/// `y = (x - mean) * scale + shift`.
+/// `y = (x - mean) * scale + shift`, and what is done after that.
 pub(super) struct Apply<'a, S: Stored> {
     pub(super) x: &'a [S],
     pub(super) y: &'a mut [S],
     pub(super) mean: S::Computed,
     pub(super) scale: S::Computed,
     pub(super) shift: S::Computed,
+    pub(super) after: Option<After<'a, S>>,
 }
 
 impl<T: Real, S: Stored<Computed = T>> Kernel for Apply<'_, S> {
@@ -175,8 +184,18 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Apply<'_, S> {
 
     #[inline(always)]
     fn run(self) {
-        for (y, &x) in self.y.iter_mut().zip(self.x) {
-            *y = S::rounded((x.wide() - self.mean).fma(self.scale, self.shift));
+        let normal = |x: S| (x.wide() - self.mean).fma(self.scale, self.shift);
+        let all = self.y.iter_mut().zip(self.x);
+        match self.after {
+            None => all.for_each(|(y, &x)| *y = S::rounded(normal(x))),
+            Some(After { residual: None, limits }) => {
+                all.for_each(|(y, &x)| *y = S::rounded(limited(normal(x), limits)));
+            }
+            Some(After { residual: Some(residual), limits }) => {
+                for ((y, &x), &r) in all.zip(residual) {
+                    *y = S::rounded(limited(normal(x) + r.wide(), limits));
+                }
+            }
         }
     }
 }
@@ -187,6 +206,7 @@ pub(super) struct GradChannels<'a, S: Stored> {
     pub(super) x: &'a [S],
     pub(super) mean: &'a [S::Computed],
     pub(super) gx: Parts<'a, S>,
+    activated: Option<ActivatedParts<'a, S>>,
     eps: f64,
     variance: &'a [S::Computed],
     weight: Option<&'a [S::Computed]>,
@@ -196,9 +216,33 @@ pub(super) struct GradChannels<'a, S: Stored> {
 
 impl<'a, T: Real, S: Stored<Computed = T>> GradChannels<'a, S> {
     pub(super) fn new(job: Backward<'a, S>) -> Self {
-        let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
+        let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias, activated } = job;
+        let activated = activated.map(ActivatedParts::new);
         let (gx, gweight, gbias) = (Parts::new(gx), Parts::new(gweight), Parts::new(gbias));
-        Self { g, x, mean, gx, eps, variance, weight, gweight, gbias }
+        Self { g, x, mean, gx, activated, eps, variance, weight, gweight, gbias }
+    }
+
+    /// Elements that [`GradChannels::before`] needs room for, of so many.
+    pub(super) fn room(&self, elements: usize) -> usize {
+        self.activated.as_ref().map_or(0, |activated| activated.room(elements))
+    }
+
+    /// The gradient before the activation, of runs of `len` that begin at `starts`.
+    ///
+    /// # Safety
+    /// No other task has these runs.
+    pub(super) unsafe fn before<'b>(
+        &'b self,
+        level: Level,
+        starts: impl Iterator<Item = usize>,
+        len: usize,
+        room: &'b mut [S],
+    ) -> Vec<&'b [S]> {
+        match &self.activated {
+            None => starts.map(|start| &self.g[start..start + len]).collect(),
+            // SAFETY: promised by the caller.
+            Some(activated) => unsafe { activated.before(level, self.g, starts, len, room) },
+        }
     }
 
     /// Notes the gradients of a channel's weight and bias by the sums of `g` and of `g * (x - mean)` over `count`
@@ -234,17 +278,19 @@ pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
     if planes.area <= SHORT {
         return columns::backward(cpu, planes, &job);
     }
-    let GradChannels { g, x, .. } = job;
+    let level = cpu.level();
     tasks(cpu, planes.channels, 2 * planes.count() * COST, |c| {
-        let pieces = GradSums { g: &planes.pieces(c, g), x: &planes.pieces(c, x), mean: job.mean[c] };
-        let sums = cpu.level().run(pieces).into();
+        let mut room = Scratch::new(cpu, job.room(planes.count()))?;
+        // SAFETY: channels are disjoint.
+        let g = unsafe { job.before(level, planes.starts(c), planes.area, room.slice()) };
+        let x = planes.of(c, job.x);
+        let sums = level.run(GradSums { g: &pieces(&g), x: &pieces(&x), mean: job.mean[c] }).into();
         // SAFETY: channels are disjoint.
         let [mean, scale, first, slope] = unsafe { job.note(c, sums, planes.count() as f64) };
-        for start in planes.starts(c) {
-            let range = start..start + planes.area;
+        for ((g, x), start) in g.into_iter().zip(x).zip(planes.starts(c)) {
             // SAFETY: planes are disjoint.
-            let gx = unsafe { job.gx.part(range.clone()) };
-            cpu.level().run(GradApply { g: &g[range.clone()], x: &x[range], gx, mean, scale, first, slope });
+            let gx = unsafe { job.gx.part(start..start + planes.area) };
+            level.run(GradApply { g, x, gx, mean, scale, first, slope });
         }
         Ok(())
     })

@@ -7,9 +7,11 @@
 use gradus_tensor_core::{Element, Result};
 
 use super::batch::{Channels, GradChannels, Planes};
+use super::block::After;
 use crate::Cpu;
-use crate::kernels::dense::{Parts, Real, Room, Stored, tasks};
+use crate::kernels::dense::{Parts, Real, Room, Scratch, Stored, tasks};
 use crate::kernels::real::{LANES, padded, sum};
+use crate::kernels::unary::limited;
 use crate::level::Kernel;
 
 /// Columns of a task, at most: what it sums and what it applies lie in the nearest cache.
@@ -58,6 +60,11 @@ impl Columns {
         self.planes.starts(self.first)
     }
 
+    /// The columns in each image.
+    fn images<'a, S>(&self, all: &'a [S]) -> Vec<&'a [S]> {
+        self.starts().map(|start| &all[start..start + self.len()]).collect()
+    }
+
     /// Numbers of channels, written out for their columns.
     #[inline(always)]
     fn spread<T: Real, const K: usize>(&self, of: impl Fn(usize) -> [T; K]) -> Each<T, K> {
@@ -83,8 +90,8 @@ impl Columns {
     fn sum<T: Real, S: Stored<Computed = T>, const N: usize>(
         &self,
         numbers: &Each<T, 1>,
-        x: &[S],
-        y: &[S],
+        x: &[&[S]],
+        y: &[&[S]],
         term: impl Fn([T; N], T, T, T) -> [T; N],
     ) -> [[f64; N]; COLUMNS] {
         let (n, area) = (self.len(), self.planes.area);
@@ -101,11 +108,10 @@ impl Columns {
             };
         let (mut of_x, mut of_y) = (Room::<T, COLUMNS>::new(), Room::<T, COLUMNS>::new());
         let mut totals = [[0.0; N]; COLUMNS];
-        let mut starts = self.starts().peekable();
-        while starts.peek().is_some() {
+        for (x, y) in x.chunks(PIECE).zip(y.chunks(PIECE)) {
             let mut sums = [[[T::ZERO; LANES]; N]; BLOCKS];
-            for start in starts.by_ref().take(PIECE) {
-                let (x, y) = (of_x.wide(&x[start..start + n]), of_y.wide(&y[start..start + n]));
+            for (x, y) in x.iter().zip(y) {
+                let (x, y) = (of_x.wide(&x[..n]), of_y.wide(&y[..n]));
                 let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
                 let mut lanes = sums.iter_mut().zip(numbers);
                 for ((x, y), (lanes, number)) in xs.iter().zip(ys).zip(&mut lanes) {
@@ -139,8 +145,8 @@ impl Columns {
     fn apply<E: Element, T: Real, const K: usize>(
         &self,
         numbers: &Each<T, K>,
-        x: &[E],
-        y: &[E],
+        x: &[&[E]],
+        y: &[&[E]],
         to: &Parts<'_, E>,
         make: impl Fn([T; K], E, E) -> E,
     ) {
@@ -152,9 +158,9 @@ impl Columns {
             }
             made
         };
-        for start in self.starts() {
-            let (xs, x_rest) = x[start..start + n].as_chunks::<LANES>();
-            let (ys, y_rest) = y[start..start + n].as_chunks::<LANES>();
+        for ((start, x), y) in self.starts().zip(x).zip(y) {
+            let (xs, x_rest) = x[..n].as_chunks::<LANES>();
+            let (ys, y_rest) = y[..n].as_chunks::<LANES>();
             // SAFETY: no other task has these channels.
             let (to, to_rest) = unsafe { to.part(start..start + n) }.as_chunks_mut::<LANES>();
             let mut numbers = numbers.iter();
@@ -169,13 +175,10 @@ impl Columns {
 }
 
 /// Runs `body` for the columns of each task.
-fn each(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns) + Sync) -> Result<()> {
+fn each(cpu: &Cpu, planes: Planes, passes: usize, body: impl Fn(Columns) -> Result<()> + Sync) -> Result<()> {
     let together = Columns::together(&planes);
     let cost = planes.images * together * planes.area * passes * COST;
-    tasks(cpu, planes.channels.div_ceil(together), cost, |task| {
-        body(Columns::new(planes, task));
-        Ok(())
-    })
+    tasks(cpu, planes.channels.div_ceil(together), cost, |task| body(Columns::new(planes, task)))
 }
 
 pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
@@ -183,7 +186,10 @@ pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
     planes: Planes,
     job: &Channels<'_, S>,
 ) -> Result<()> {
-    each(cpu, planes, 3, |columns| cpu.level().run(Normalize { columns, job }))
+    each(cpu, planes, 3, |columns| {
+        cpu.level().run(Normalize { columns, job });
+        Ok(())
+    })
 }
 
 /// No other task has these channels.
@@ -198,7 +204,7 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Normalize<'_, S> {
     #[inline(always)]
     fn run(self) {
         let Self { columns, job } = self;
-        let x = job.x;
+        let x = &*columns.images(job.x);
         let count = columns.planes.count() as f64;
         let sums = columns.sum(&columns.spread(|_| [T::ZERO]), x, x, |[sum], _, x, _| [sum + x]);
         let about = |c: usize| T::of(sums[c][0] / count);
@@ -215,9 +221,20 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Normalize<'_, S> {
             numbers[c] = unsafe { job.note(columns.first + c, mean, variance) };
         }
         let numbers = columns.spread(|c| numbers[c]);
-        columns.apply(&numbers, x, x, &job.y, |[mean, scale, shift], x, _| {
-            S::rounded((x.wide() - mean).fma(scale, shift))
-        });
+        let normal = |[mean, scale, shift]: [T; 3], x: S| (x.wide() - mean).fma(scale, shift);
+        match job.after {
+            None => columns.apply(&numbers, x, x, &job.y, |numbers, x, _| S::rounded(normal(numbers, x))),
+            Some(After { residual: None, limits }) => {
+                columns.apply(&numbers, x, x, &job.y, |numbers, x, _| {
+                    S::rounded(limited(normal(numbers, x), limits))
+                });
+            }
+            Some(After { residual: Some(residual), limits }) => {
+                columns.apply(&numbers, x, &columns.images(residual), &job.y, |numbers, x, r| {
+                    S::rounded(limited(normal(numbers, x) + r.wide(), limits))
+                });
+            }
+        }
     }
 }
 
@@ -226,13 +243,21 @@ pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
     planes: Planes,
     job: &GradChannels<'_, S>,
 ) -> Result<()> {
-    each(cpu, planes, 4, |columns| cpu.level().run(Differentiate { columns, job }))
+    each(cpu, planes, 4, |columns| {
+        let mut room = Scratch::new(cpu, job.room(planes.images * columns.len()))?;
+        // SAFETY: no other task has these channels.
+        let g = unsafe { job.before(cpu.level(), columns.starts(), columns.len(), room.slice()) };
+        cpu.level().run(Differentiate { columns, job, g: &g });
+        Ok(())
+    })
 }
 
 /// No other task has these channels.
 struct Differentiate<'a, S: Stored> {
     columns: Columns,
     job: &'a GradChannels<'a, S>,
+    /// The gradient in each image.
+    g: &'a [&'a [S]],
 }
 
 impl<T: Real, S: Stored<Computed = T>> Kernel for Differentiate<'_, S> {
@@ -240,8 +265,8 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Differentiate<'_, S> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { columns, job } = self;
-        let (g, x) = (job.g, job.x);
+        let Self { columns, job, g } = self;
+        let x = &*columns.images(job.x);
         let count = columns.planes.count() as f64;
         let means = columns.spread(|c| [job.mean[columns.first + c]]);
         let sums =
@@ -283,6 +308,7 @@ mod tests {
             y: &mut y,
             mean: &mut mean,
             variance: &mut variance,
+            after: None,
         });
         for (first, channels) in tasks() {
             level.run(Normalize { columns: Columns { planes, first, channels }, job: &job });
@@ -297,9 +323,11 @@ mod tests {
             gx: &mut gx,
             gweight: &mut gweight,
             gbias: &mut gbias,
+            activated: None,
         });
         for (first, channels) in tasks() {
-            level.run(Differentiate { columns: Columns { planes, first, channels }, job: &job });
+            let columns = Columns { planes, first, channels };
+            level.run(Differentiate { columns, job: &job, g: &columns.images(&g) });
         }
         [y, mean, variance, gx, gweight, gbias]
     }

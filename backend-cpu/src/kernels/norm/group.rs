@@ -22,7 +22,7 @@ pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
     groups: usize,
     job: Forward<'_, S>,
 ) {
-    let Forward { eps, x, weight, bias, y, mean, variance } = job;
+    let Forward { eps, x, weight, bias, y, mean, variance, .. } = job;
     if x.is_empty() {
         mean.fill(T::of(f64::NAN));
         variance.fill(T::of(f64::NAN));
@@ -46,7 +46,7 @@ pub(super) fn forward<T: Real, S: Stored<Computed = T>>(
             for ((x, y), c) in planes.zip(row % groups * channels..) {
                 let scale = scale * weight.map_or(T::ONE, |w| w[c]);
                 let (mean, shift) = centre(m, scale, bias.map_or(T::ZERO, |b| b[c]));
-                cpu.level().run(Apply { x, y, mean, scale, shift });
+                cpu.level().run(Apply { x, y, mean, scale, shift, after: None });
             }
         }
     });
@@ -58,7 +58,7 @@ pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
     groups: usize,
     job: Backward<'_, S>,
 ) -> Result<()> {
-    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
+    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias, .. } = job;
     gweight.fill(T::ZERO);
     gbias.fill(T::ZERO);
     if x.is_empty() {

@@ -10,6 +10,7 @@
 
 mod affine;
 mod batch;
+mod block;
 mod columns;
 mod group;
 mod rows;
@@ -17,6 +18,8 @@ mod rows;
 use gradus_tensor_core::op::{Norm, NormKind};
 use gradus_tensor_core::{Meta, Outcome, Result, View};
 
+use self::block::{Activated, After};
+pub(crate) use self::block::{batch_norm_block, batch_norm_block_grad};
 use self::rows::Centre;
 use super::dense::{Dense, Output, Real, Stored, finished, with_stored};
 use crate::execute::{Done, done};
@@ -32,6 +35,8 @@ struct Forward<'a, S: Stored> {
     /// Of each row, channel or group.
     mean: &'a mut [S::Computed],
     variance: &'a mut [S::Computed],
+    /// Of batch norm alone.
+    after: Option<After<'a, S>>,
 }
 
 /// The operands and outputs of a backward pass.
@@ -46,6 +51,8 @@ struct Backward<'a, S: Stored> {
     gweight: &'a mut [S::Computed],
     /// Empty if there is none.
     gbias: &'a mut [S::Computed],
+    /// Of batch norm alone.
+    activated: Option<Activated<'a, S>>,
 }
 
 /// `Op::Norm`; operands `x`, and optionally weight and bias.
@@ -65,6 +72,7 @@ pub(crate) fn norm(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], out: &[
             y: y.slice(),
             mean: mean.slice(),
             variance: variance.slice(),
+            after: None,
         };
         match op.kind {
             NormKind::Layer { .. } => rows::forward(cpu, Centre::Mean, job),
@@ -98,6 +106,7 @@ pub(crate) fn norm_grad(cpu: &Cpu, op: &Norm, inputs: &[View<'_, CpuBuffer>], ou
             gx: gx.slice(),
             gweight: gweight.slice(),
             gbias: gbias.as_mut().map_or(&mut [], Output::slice),
+            activated: None,
         };
         match op.kind {
             NormKind::Layer { .. } => rows::backward(cpu, Centre::Mean, job)?,

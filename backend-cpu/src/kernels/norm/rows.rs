@@ -24,7 +24,7 @@ pub(super) enum Centre {
 }
 
 pub(super) fn forward<T: Real, S: Stored<Computed = T>>(cpu: &Cpu, centre: Centre, job: Forward<'_, S>) {
-    let Forward { eps, x, weight, bias, y, mean, variance } = job;
+    let Forward { eps, x, weight, bias, y, mean, variance, .. } = job;
     if x.is_empty() {
         // Of nothing, mean and variance are 0/0.
         mean.fill(if centre == Centre::Mean { T::of(f64::NAN) } else { T::ZERO });
@@ -117,7 +117,7 @@ pub(super) fn backward<T: Real, S: Stored<Computed = T>>(
     centre: Centre,
     job: Backward<'_, S>,
 ) -> Result<()> {
-    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias } = job;
+    let Backward { eps, g, x, mean, variance, weight, gx, gweight, gbias, .. } = job;
     if x.is_empty() {
         gweight.fill(T::ZERO);
         gbias.fill(T::ZERO);
