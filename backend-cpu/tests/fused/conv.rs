@@ -93,6 +93,12 @@ pub fn sizes() -> Vec<Case> {
         case(&[20, 40, 5, 5], 20, &[1, 1], [1; 3], [0; 3], [1; 3], 1),
         case(&[1, 64, 12, 12], 96, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
         case(&[20, 30, 7, 7], 10, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
+        // Runs of a register, less and more, one or two apart; groups and odd depths; the gradient in several parts.
+        case(&[2, 18, 5, 71], 34, &[3, 3], [1, 2, 1], [1, 0, 1], [2, 1, 1], 2),
+        case(&[2, 17, 9, 70], 19, &[2, 3], [1; 3], [1, 2, 0], [1, 3, 1], 1),
+        case(&[3, 21, 15, 33], 39, &[3, 3], [2; 3], [1; 3], [1; 3], 3),
+        case(&[19, 33, 9, 9], 50, &[3, 3], [3, 2, 1], [0, 1, 0], [1; 3], 1),
+        case(&[1, 9, 33, 33], 2048, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
         case(&[4, 4, 36, 36], 4, &[3, 3], [1; 3], [1; 3], [1; 3], 4),
         // Depthwise: in lanes with images together, in lanes with rows longer than a vector, too large for lanes.
         case(&[11, 40, 4, 4], 40, &[3, 3], [1; 3], [1; 3], [1; 3], 40),
@@ -145,6 +151,7 @@ fn every_kind_of_convolution_is_right_in_all_passes() {
             check_passes(&devices, &case, DType::F32, lie);
         }
         check_passes(&devices, &case, DType::F16, Lie::Contiguous);
+        check_passes(&devices, &case, DType::BF16, Lie::Contiguous);
         check_passes(&devices, &case, DType::BF16, Lie::Transposed);
     }
 }
@@ -213,6 +220,28 @@ fn convolutions_of_half_precision_are_as_good_as_direct_sums_rounded_once() {
     // And in every place: images of several parts, tiles that are mostly outside.
     for case in sizes() {
         check_passes(&devices, &case, DType::BF16, Lie::Contiguous);
+    }
+}
+
+/// Convolutions that are direct sums: strided, dilated, in groups, of few channels, of one tap.
+fn direct() -> Vec<Case> {
+    vec![
+        case(&[5, 24, 17, 15], 40, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
+        case(&[9, 40, 8, 8], 72, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
+        case(&[6, 56, 4, 4], 37, &[1, 1], [2; 3], [0; 3], [1; 3], 1),
+        case(&[2, 3, 32, 32], 64, &[3, 3], [1; 3], [1; 3], [1; 3], 1),
+        case(&[3, 36, 11, 13], 54, &[3, 2], [1, 2, 1], [2, 0, 0], [2, 1, 1], 3),
+        case(&[2, 80, 40, 40], 60, &[1, 1], [1; 3], [0; 3], [1; 3], 1),
+        case(&[2, 300, 6, 6], 33, &[3, 3], [2; 3], [1; 3], [1; 3], 1),
+    ]
+}
+
+#[test]
+fn direct_sums_of_half_precision_are_rounded_once() {
+    let devices = Devices::new();
+    for case in direct() {
+        check_errors(&[(&devices, 1.0001)], &case, DType::BF16);
+        check_errors(&[(&devices, 1.0001)], &case, DType::F16);
     }
 }
 

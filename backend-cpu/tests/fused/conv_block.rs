@@ -74,6 +74,10 @@ fn blocks_that_are_cut_for_threads_are_right() {
             let operands = operands(case, &op, DType::F32, DType::F32, Lie::Contiguous);
             check_within(&devices, &Op::ConvBlock(op), &operands, 2.0 * tolerance(DType::F32));
         }
+        if let Some(op) = blocks(case, number).last() {
+            let operands = operands(case, &op, DType::BF16, DType::F32, Lie::Contiguous);
+            check_within(&devices, &Op::ConvBlock(op), &operands, 2.0 * tolerance(DType::BF16));
+        }
     }
 }
 

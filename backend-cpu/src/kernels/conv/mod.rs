@@ -1,7 +1,9 @@
 //! Convolutions in one, two or three dimensions, as matrix products.
 //!
 //! A convolution is weight times column matrix ([`columns`]); `forward`, `input` and `weight` are its three
-//! passes, each of which gathers the columns it needs piece by piece into cached scratch memory. Convolutions
+//! passes, each of which gathers the columns it needs piece by piece into cached scratch memory ([`masked`] with AVX-512).
+//! Columns are what is multiplied, a [`Factor`]: `bf16` where there are instructions for its products, otherwise what the
+//! operands are computed in; sums are that always, and are rounded once, by the task that made them. Convolutions
 //! with one channel to a group have nothing to sum over channels and take the direct way of [`depthwise`]. What follows
 //! a convolution in the same op is done by [`epilogue`], wherever the sums were made.
 

@@ -264,15 +264,13 @@ pub(crate) fn product<'b, T: Element + Multiplied>(
 ///
 /// # Panics
 /// The shapes do not fit: a bug in the caller.
-pub(crate) fn sums<'b, T: Multiplied<Sum: Element>>(
+pub(crate) fn sums<'b, T: Multiplied<Sum: Element> + 'b>(
     precision: Precision,
     c: &mut MatMut<'_, T::Sum>,
     old: Old,
     a: Mat<'_, T>,
     b: impl Into<Right<'b, T>>,
-) where
-    T: 'b,
-{
+) {
     let Right { matrix: b, ready } = b.into();
     let given = Given { row: std::ptr::null(), ready };
     if let Some(product) = prepared(c, old, T::Sum::from_f64(1.0), a, b, given) {

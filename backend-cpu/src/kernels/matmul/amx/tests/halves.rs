@@ -14,6 +14,8 @@ fn products_of_bf16_are_sums_of_f32_that_are_rounded_once() {
                     // Half a place, and the rounding of sums.
                     assert!(error <= value.abs() / 256.0 + 1e-6 * size, "{shape:?} {lies:?}: {c} {value}");
                 });
+                let rounded: Vec<bf16> = case.sums().into_iter().map(bf16::from_single).collect();
+                assert!(rounded == case.tiles(), "{shape:?} {lies:?}: other sums");
             }
         }
     }

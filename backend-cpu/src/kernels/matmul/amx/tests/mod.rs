@@ -92,15 +92,20 @@ impl<T: Copy + Default> Case<T> {
     }
 
     /// The result of rows that are three elements longer than they need to be.
-    fn run(&self, from: impl Fn(f32) -> T, product: impl FnOnce(&Product<T>)) -> Vec<T> {
+    fn run<C: Copy>(
+        &self,
+        scale: C,
+        from: impl Fn(f32) -> C,
+        product: impl FnOnce(&Product<T, C>),
+    ) -> Vec<C> {
         let [m, n, _] = self.shape;
-        let mut c: Vec<T> = (0..m * (n + 3)).map(|at| from(before(at))).collect();
+        let mut c: Vec<C> = (0..m * (n + 3)).map(|at| from(before(at))).collect();
         product(&Product {
             shape: self.shape,
             c: c.as_mut_ptr(),
             pitch: n + 3,
             old: self.old,
-            scale: self.scale,
+            scale,
             a: self.a.memory[self.a.start..].as_ptr(),
             a_strides: self.a.strides,
             b: self.b.memory[self.b.start..].as_ptr(),
@@ -113,19 +118,39 @@ impl<T: Copy + Default> Case<T> {
 impl Case<f32> {
     fn tiles(&self, precision: Precision) -> Vec<f32> {
         // SAFETY: the matrices have these shapes; every machine has the emulator.
-        self.run(|x| x, |product| unsafe { floats::<Emulator>(Level::detect(), precision, product) })
+        self.run(
+            self.scale,
+            |x| x,
+            |product| unsafe { floats::<Emulator>(Level::detect(), precision, product) },
+        )
     }
 
     fn registers(&self) -> Vec<f32> {
         // SAFETY: the matrices have these shapes.
-        self.run(|x| x, |product| unsafe { in_registers_f32(Level::detect(), product, Given::NOTHING) })
+        self.run(
+            self.scale,
+            |x| x,
+            |product| unsafe { in_registers_f32(Level::detect(), product, Given::NOTHING) },
+        )
     }
 }
 
 impl Case<bf16> {
     fn tiles(&self) -> Vec<bf16> {
         // SAFETY: the matrices have these shapes; every machine has the emulator.
-        self.run(bf16::from_single, |product| unsafe { halves::<Emulator, bf16>(Level::detect(), product) })
+        self.run(self.scale, bf16::from_single, |product| unsafe {
+            halves::<Emulator, bf16>(Level::detect(), product)
+        })
+    }
+
+    /// The same before it is rounded.
+    fn sums(&self) -> Vec<f32> {
+        // SAFETY: as above.
+        self.run(
+            self.scale.to_single(),
+            |x| x,
+            |product| unsafe { halves::<Emulator, f32>(Level::detect(), product) },
+        )
     }
 }
 

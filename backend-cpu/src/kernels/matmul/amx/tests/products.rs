@@ -97,6 +97,7 @@ fn tiles_of_a_product_have_the_same_bits_for_any_number_of_threads() {
     let case = random([300, 700, 90], [Lie::Columns, Lie::Rows]);
     let run = |threads| {
         case.run(
+            case.scale,
             |x| x,
             |product| {
                 let [m, n, depth] = product.shape;
