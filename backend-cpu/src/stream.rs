@@ -25,6 +25,7 @@ const PIECE: usize = 256;
 /// Bytes of a cache line, which is written whole.
 const LINE: usize = 64;
 /// Bytes of the vectors that are streamed.
+#[cfg(target_arch = "x86_64")]
 const ALIGN: usize = 32;
 /// Work per element, as [`Cpu::for_chunks`](crate::Cpu::for_chunks) counts it, up to which memory is what takes the time.
 const CHEAP: usize = 2;
@@ -72,7 +73,7 @@ pub(crate) unsafe fn pieces(
     fence();
 }
 
-/// Writes a piece around the caches, if its place begins at a multiple of [`ALIGN`]. [`fence`] must follow. (Without a call:
+/// Writes a piece around the caches, if its place begins at a multiple of 32 bytes. [`fence`] must follow. (Without a call:
 /// one inside a kernel's loop would empty its registers.)
 #[inline(always)]
 pub(crate) fn write<T: Element, const N: usize>(level: Level, from: &[T; N], to: &mut [T; N]) {
@@ -85,6 +86,7 @@ pub(crate) fn write<T: Element, const N: usize>(level: Level, from: &[T; N], to:
         unsafe { x86::write(from.as_ptr().cast(), to.as_mut_ptr().cast(), size_of_val(from)) };
         return;
     }
+    let _ = level;
     *to = *from;
 }
 

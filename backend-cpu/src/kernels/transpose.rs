@@ -7,8 +7,10 @@ use std::mem::MaybeUninit;
 
 use gradus_tensor_core::Layout;
 
+use crate::Cpu;
 use crate::parallel::SendPtr;
-use crate::{Cpu, Level, stream};
+#[cfg(target_arch = "x86_64")]
+use crate::{Level, stream};
 
 /// Rows and columns of a tile.
 const TILE: usize = 32;
@@ -54,6 +56,7 @@ impl Transposed {
     /// line, as buffers are.
     pub(crate) unsafe fn copy(self, cpu: &Cpu, from: SendPtr<u8>, to: SendPtr<u8>, size: usize) {
         let Self { offset, batch, batch_stride, rows, cols, ld } = self;
+        #[cfg(target_arch = "x86_64")]
         let level = cpu.level();
         #[cfg(target_arch = "x86_64")]
         let streamed = stream::pays(level, batch * rows * cols * size, 1);

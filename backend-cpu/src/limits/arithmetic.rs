@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::{Limit, RUNS, best};
+#[cfg(target_arch = "x86_64")]
 use crate::Level;
 
 /// Independent chains: more than a multiply-add's latency times the number a machine starts at once, and with two
@@ -19,6 +20,7 @@ pub fn arithmetic(threads: usize) -> Vec<Limit> {
     let limit = |what, with, lanes: usize, body: &(dyn Fn(u64) + Sync)| {
         limit(threads, what, with, lanes * CHAINS, body)
     };
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
     let mut all = vec![limit("f32", "scalar", 4, &scalar)];
     #[cfg(target_arch = "x86_64")]
     {

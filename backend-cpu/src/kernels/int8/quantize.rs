@@ -56,7 +56,7 @@ impl Rows {
 
     /// The bytes from row `r` on, and from one row to the next.
     #[inline]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(super) fn from(&self, r: usize) -> (&[u8], usize) {
         (&self.bytes.as_slice().unwrap_or(&[])[r * self.pitch..], self.pitch)
     }

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use gradus_tensor_core::Result;
 
-use super::{COLUMNS, Job};
-use crate::{Cpu, CpuBuffer};
+use super::Job;
+use crate::Cpu;
 
 /// The rows and columns of one task.
 #[cfg(not(target_arch = "x86_64"))]
@@ -18,7 +18,9 @@ pub(super) fn block(_: &Cpu, job: &Job<'_>, rows: Range<usize>, columns: Range<u
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{GROUP, Panel, block};
+pub(super) use x86::block;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(super) use x86::{GROUP, Panel};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -26,7 +28,9 @@ mod x86 {
 
     use gradus_tensor_core::DType;
 
+    use super::super::COLUMNS;
     use super::*;
+    use crate::CpuBuffer;
 
     /// Columns of one register of sums.
     const LANES: usize = 16;

@@ -25,6 +25,7 @@ pub(crate) struct Given<T> {
     pub(super) ready: Option<Ready>,
 }
 
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
 impl<T> Given<T> {
     pub(super) const NOTHING: Given<T> = Given { row: std::ptr::null(), ready: None };
 }
@@ -210,6 +211,9 @@ macro_rules! multiplied {
                     Level::Avx512 | Level::Amx => $avx512::product(product, given),
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => $avx2::product(product, given),
+                    Level::Scalar if is_small::<[$t; PLAIN]>(product.shape) => {
+                        small::<[$t; PLAIN]>(product, given.row)
+                    }
                     _ => panels::<[$t; PLAIN], 4, 3>(product, given),
                 }
             }

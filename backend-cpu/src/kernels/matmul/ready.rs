@@ -39,6 +39,7 @@ impl Packing {
         Packing { width, size: size_of::<T>(), steps: 1, depth: DEPTH }
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn is_pairs(&self) -> bool {
         self.steps == 2
     }
@@ -65,6 +66,7 @@ unsafe impl Send for Ready {}
 unsafe impl Sync for Ready {}
 
 impl Ready {
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn is_pairs(&self) -> bool {
         self.packing.is_pairs()
     }

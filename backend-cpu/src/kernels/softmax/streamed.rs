@@ -9,9 +9,12 @@
 //! Sums run in the same lanes in the same order as those of rows in a cache, so the bits are the same. The loop of three rows
 //! is written out for AVX-512: compilers tear its lanes apart, in one version into pairs and in the next into single numbers.
 
+#[cfg(target_arch = "x86_64")]
 use gradus_tensor_core::DType;
 
-use crate::kernels::dense::{Real, Scratch};
+use crate::kernels::dense::Real;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::dense::Scratch;
 use crate::kernels::real::{LANES, fold};
 use crate::level::Kernel;
 use crate::{Cpu, Level, stream};

@@ -43,6 +43,7 @@ pub(crate) trait Unit {
     ///
     /// # Safety
     /// As [`Unit::configure`].
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
     unsafe fn dot_bytes<const SUM: usize, const A: usize, const B: usize>(&mut self);
 
     /// Writes a register to rows that are `pitch` apart.
