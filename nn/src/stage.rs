@@ -83,8 +83,9 @@ pub trait BatchNormed: fmt::Debug {
     ) -> Result<Tensor>;
 }
 
-/// Runs modules one after the other, neighbours as one op where that gives the same; an error says in which of them it
-/// happened. With [`Add`], a block with a shortcut is a chain as well:
+/// Runs modules one after the other, neighbours as one op where there is one; an error says in which of them it happened
+/// (of several that train as one op, it names the normalization). Such an op rounds half precision once, not after each
+/// step. With [`Add`], a block with a shortcut is a chain as well:
 ///
 /// ```
 /// use gradus_nn::{Add, BatchNorm2d, Conv2d, Module, Relu, chain};

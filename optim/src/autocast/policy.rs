@@ -165,8 +165,8 @@ impl Policy {
 fn is_statistic(op: &Op, operand: usize) -> bool {
     match op {
         Op::NormGrad(_) => matches!(operand, 2 | 3), // mean and variance
-        Op::BatchNormBlockGrad(_) => matches!(operand, 3 | 4),
-        Op::AttentionGrad(_) => operand == 5, // the logarithm of the denominator
+        Op::BatchNormBlockGrad(_) => matches!(operand, 3 | 4), // the same
+        Op::AttentionGrad(_) => operand == 5,        // the logarithm of the denominator
         // The vectors of the normalization, before the residual.
         Op::ConvBlock(block) => {
             let first = 2 + usize::from(block.bias);

@@ -2,8 +2,8 @@
 //!
 //! Operands are read where they lie, whatever their strides: transposed, batched, broadcast. A batch that
 //! shares its right operand is one taller product. [`gemm`] multiplies, [`tiles`] cuts for threads, [`ready`] packs for all
-//! tiles, [`panels`] are matrices packed for many products, [`bf16`] is half precision where the machine has it, [`amx`] are large products
-//! where it has tiles, and [`integer`] is the plain loop for integers.
+//! tiles, [`panels`] are matrices packed for many products, [`bf16`] is half precision where the machine has it, [`amx`] are
+//! large products where it has tiles, and [`integer`] is the plain loop for integers.
 
 #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
 pub(crate) mod amx;
