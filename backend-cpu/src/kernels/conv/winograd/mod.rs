@@ -41,7 +41,7 @@ use gradus_tensor_core::{DType, Result};
 
 use self::four::Four;
 use self::gather::Gather;
-use self::planes::{Borders, Laid, Planes, Products, Tiles};
+use self::planes::{Borders, LANES, Laid, Planes, Products, Tiles};
 use self::scatter::Scatter;
 use self::tile::Tile;
 use self::two::Two;
@@ -296,12 +296,16 @@ fn halves_scratch<F: Tile>(tiles: &Tiles<F>) -> usize {
     0
 }
 
-/// So many images that values between the phases, of so many channels, are at most `most`.
+/// So many images that values between the phases, of so many channels, are at most `most`: where it can be, images whose
+/// tile rows are whole registers together.
 fn images_at_once<F: Tile>(g: &Geometry, channels: usize, most: usize) -> usize {
-    let of_one = F::PRODUCTS * channels * g.out[1].div_ceil(F::OUT) * g.out[2].div_ceil(F::OUT);
+    let [rows, columns] = [g.out[1], g.out[2]].map(|n| n.div_ceil(F::OUT));
+    let step = (1..LANES).find(|n| (n * columns).is_multiple_of(LANES)).unwrap_or(LANES);
+    let fit = most / (F::PRODUCTS * channels * rows * columns).max(1);
+    let step = if step <= fit { step } else { 1 };
+    let most = (fit / step * step).clamp(1, g.images);
     // Even shares, rather than a small rest.
-    let parts = (g.images * of_one).div_ceil(most);
-    g.images.div_ceil(parts.clamp(1, g.images))
+    g.images.div_ceil(g.images.div_ceil(most)).next_multiple_of(step).min(g.images)
 }
 
 /// `c = u @ v` or `c += u @ v`, for the channels of the panels `v` from `first` on.

@@ -8,6 +8,9 @@ use crate::kernels::conv::winograd::planes::{Laid, Products};
 use crate::kernels::conv::winograd::tile::{MOST, Transform};
 use crate::kernels::dense::Stored;
 
+/// Elements in a register.
+const REGISTER: usize = 2 * LANES;
+
 /// One channel of some images: row `r` of image `i` at `i * pitch + r * size[1]`.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Planes<'a, S> {
@@ -60,9 +63,12 @@ unsafe fn gather_lines<S: Stored, X: Transform<Four>>(
     // SAFETY: the scratch memory holds so many lines of values, and two of elements for each of them.
     unsafe {
         let near = scratch.add(lines * IN * width).cast::<u16>();
-        // All elements first: words that were just written in several parts are slow to read.
         let further = inputs > OUT;
+        // Of images whose rows are a register each, words are read where they lie. Of others all elements are copied first:
+        // words that were just written in several parts are slow to read.
+        let whole = OUT * grid.columns == REGISTER;
         match OUT * grid.columns {
+            _ if whole => {}
             4 => planes.copy::<4>(grid, lines, further, near),
             8 => planes.copy::<8>(grid, lines, further, near),
             16 => planes.copy::<16>(grid, lines, further, near),
@@ -80,16 +86,20 @@ unsafe fn gather_lines<S: Stored, X: Transform<Four>>(
                 }
                 let near = near.add(2 * h * line);
                 for p in (0..grid.row).step_by(LANES) {
-                    let words = |at: *const u16| {
-                        let at = at.add(OUT * p);
-                        (_mm512_loadu_si512(at.cast()), _mm512_loadu_si512(at.add(2 * LANES).cast()))
+                    let words = |further: usize| {
+                        if whole {
+                            let image = p / grid.columns;
+                            return [planes.line(h, image, further), planes.line(h, image + 1, further)];
+                        }
+                        let at = near.add(further / OUT * line + OUT * p);
+                        [_mm512_loadu_si512(at.cast()), _mm512_loadu_si512(at.add(REGISTER).cast())]
                     };
                     let mut values = [_mm512_setzero_ps(); MOST];
-                    let (a, b) = words(near);
+                    let [a, b] = words(0);
                     [values[0], values[1]] = widened(_mm512_permutex2var_epi32(a, even, b));
                     [values[2], values[3]] = widened(_mm512_permutex2var_epi32(a, odd, b));
-                    if inputs > OUT {
-                        let (a, b) = words(near.add(line));
+                    if further {
+                        let [a, b] = words(OUT);
                         [values[4], values[5]] = widened(_mm512_permutex2var_epi32(a, even, b));
                     }
                     for (k, value) in X::apply(values).into_iter().enumerate() {
@@ -106,7 +116,10 @@ unsafe fn gather_lines<S: Stored, X: Transform<Four>>(
                         *value = _mm512_loadu_ps(scratch.add(((r * OUT + i) * IN + k) * width + p));
                     }
                     for (i, value) in X::apply(values).into_iter().enumerate() {
-                        _mm512_storeu_ps(to_tiles.add((i * IN + k) * to.stride), value);
+                        let to = to_tiles.add((i * IN + k) * to.stride);
+                        _mm512_storeu_ps(to, value);
+                        // The next channel's, which no prefetcher expects: more streams than it follows.
+                        _mm_prefetch::<_MM_HINT_ET0>(to.wrapping_add(laid.channel).cast());
                     }
                 }
             }
@@ -122,6 +135,32 @@ impl<S: Stored> Planes<'_, S> {
         (row >= 0 && row < self.size[0] as isize).then_some(row as usize)
     }
 
+    /// Which of the `N` elements from that one of a row on lie in the row.
+    #[inline(always)]
+    fn mask<const N: usize>(&self, at: isize) -> u32 {
+        let clamp = |x: isize| x.clamp(0, N as isize) as u32;
+        (((1u64 << clamp(self.size[1] as isize - at)) - 1) & !((1u64 << clamp(-at)) - 1)) as u32
+    }
+
+    /// Line `h` of that image, from `further` elements behind the first tile's column on: zeros outside of it, and of all
+    /// behind the last one.
+    ///
+    /// # Safety
+    /// The line is a row of the images. Called from a function with AVX-512.
+    #[inline(always)]
+    unsafe fn line(&self, h: usize, image: usize, further: usize) -> __m512i {
+        let at = self.first[1] + further as isize;
+        let mask = if image < self.images { self.mask::<REGISTER>(at) } else { 0 };
+        let row = image * self.pitch + self.row(h).unwrap_or(0) * self.size[1];
+        let from = self.data.as_ptr().cast::<u16>().wrapping_add(row).wrapping_offset(at);
+        // SAFETY: what is under the mask lies in a row, which lies in the slice. A hint reads nothing.
+        unsafe {
+            // The next channel's.
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(self.size[0] * self.size[1]).cast());
+            _mm512_maskz_loadu_epi16(mask, from.cast())
+        }
+    }
+
     /// Copies the lines of all images, from the first tile's column on: of each image as many elements as all of its tiles
     /// have columns, zeros outside of it and behind the last image; and the same from the first column of the second tile
     /// on, if that is wanted. `N` elements at a time; image by image, since there are caches that hold but a few planes of
@@ -133,12 +172,6 @@ impl<S: Stored> Planes<'_, S> {
     unsafe fn copy<const N: usize>(&self, grid: Grid, lines: usize, further: bool, to: *mut u16) {
         let (each, line) = (OUT * grid.columns, grid.line());
         let [first, second] = [0, OUT as isize].map(|further| self.first[1] + further);
-        // The elements of `N`, from that one of a row on, that lie in it.
-        let width = self.size[1] as isize;
-        let mask = |at: isize| {
-            let clamp = |x: isize| x.clamp(0, N as isize) as u32;
-            (((1u64 << clamp(width - at)) - 1) & !((1u64 << clamp(-at)) - 1)) as u32
-        };
         // SAFETY: what is read lies in a row, which lies in the slice; what is written behind an image belongs to the next
         // one, or is less than what there is room for behind the line. A hint reads nothing.
         unsafe {
@@ -153,10 +186,10 @@ impl<S: Stored> Planes<'_, S> {
                     for t in (0..each).step_by(N) {
                         let from = from.wrapping_add(t);
                         let at = first + t as isize;
-                        copied::<N>(mask(at), from.wrapping_offset(first), to.add(t));
+                        copied::<N>(self.mask::<N>(at), from.wrapping_offset(first), to.add(t));
                         if further {
                             let at = second + t as isize;
-                            copied::<N>(mask(at), from.wrapping_offset(second), to.add(line + t));
+                            copied::<N>(self.mask::<N>(at), from.wrapping_offset(second), to.add(line + t));
                         }
                     }
                 }
