@@ -8,7 +8,7 @@ mod max;
 use std::ops::Range;
 
 use gradus_tensor_core::op::{Pool, PoolKind};
-use gradus_tensor_core::{Error, Meta, Result, View};
+use gradus_tensor_core::{Error, Meta, Outcome, Result, View};
 
 use self::max::{Maxima, Plan};
 use super::dense::{Dense, Output, Parts, Real, finished, tasks, with_real};
@@ -114,6 +114,10 @@ impl Windows {
 
 /// `Op::Pool`.
 pub(crate) fn pool(cpu: &Cpu, op: &Pool, x: &View<'_, CpuBuffer>, out: &[Meta]) -> Done {
+    if out[0].shape.numel() == 0 {
+        // No planes, which may have very many windows.
+        return Ok(Outcome::Done(out.iter().map(|meta| cpu.alloc(meta)).collect::<Result<_>>()?));
+    }
     let windows = Windows::new(op, &x.layout.shape()[2..], &out[0].shape[2..]);
     let planes = out[0].shape[0] * out[0].shape[1];
     let (area, out_area) = (windows.area(), windows.out_area());
@@ -165,6 +169,9 @@ fn average_plane<T: Real>(windows: &Windows, x: &[T], shares: &[T], y: &mut [T])
 /// `Op::PoolGrad`; operands `g` and, for maxima, the indices.
 pub(crate) fn pool_grad(cpu: &Cpu, op: &Pool, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let g = &inputs[0];
+    if g.layout.numel() == 0 {
+        return done(cpu.alloc(out)?);
+    }
     let windows = Windows::new(op, &out.shape[2..], &g.layout.shape()[2..]);
     let planes = out.shape[0] * out.shape[1];
     let (area, out_area) = (windows.area(), windows.out_area());
