@@ -1,8 +1,10 @@
 //! Shapes and options at the ends of what can be written down.
 
 use gradus_backend_cpu::Cpu;
-use gradus_tensor_core::op::{ArgReduce, Attention, Pool, PoolKind, ReduceKind, Scan, Softmax, Sort};
-use gradus_tensor_core::{DType, Device, Op, Result, Tensor};
+use gradus_tensor_core::op::{
+    ArgReduce, Attention, CrossEntropy, Pool, PoolKind, ReduceKind, Scan, Softmax, Sort,
+};
+use gradus_tensor_core::{DType, Device, Error, Op, Result, Tensor};
 
 /// Lines of no elements: what takes one step for each would not end.
 const MANY: usize = 1 << 40;
@@ -52,5 +54,16 @@ fn ops_on_no_elements_end_however_many_lines_there_are() -> Result<()> {
         let op = Op::PoolGrad { pool, size: [MANY, 1, 1] };
         assert_eq!(op.run(&made.iter().collect::<Vec<_>>())?[0].dims(), [0, 1, MANY]);
     }
+    Ok(())
+}
+
+#[test]
+fn targets_that_no_memory_holds_are_an_error() -> Result<()> {
+    let device = device()?;
+    let rows = 1 << 50;
+    let logits = Tensor::zeros([1, 3], DType::F32, &device)?.expand([rows, 3])?;
+    let target = Tensor::zeros([1], DType::I64, &device)?.expand([rows])?;
+    let failed = Op::CrossEntropy(CrossEntropy::default()).run(&[&logits, &target]);
+    assert!(matches!(failed, Err(Error::OutOfMemory { .. })));
     Ok(())
 }

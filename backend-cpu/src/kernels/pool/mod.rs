@@ -11,6 +11,7 @@ use gradus_tensor_core::op::{Pool, PoolKind};
 use gradus_tensor_core::{Error, Meta, Outcome, Result, View};
 
 use self::max::{Maxima, Plan};
+use super::copy::packed;
 use super::dense::{Dense, Output, Parts, Real, finished, tasks, with_real};
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
@@ -181,17 +182,8 @@ pub(crate) fn pool_grad(cpu: &Cpu, op: &Pool, inputs: &[View<'_, CpuBuffer>], ou
         let parts = Parts::new(gx.slice());
         match op.kind {
             PoolKind::Max => {
-                let index = &inputs[1];
-                let copy;
-                let all = index.buffer.as_slice::<i64>().zip(index.layout.contiguous_range());
-                let index = match all.and_then(|(all, range)| all.get(range)) {
-                    Some(index) => index,
-                    None => {
-                        let all: &[i64] = index.buffer.as_slice().unwrap_or(&[]);
-                        copy = index.layout.positions().map(|at| all[at]).collect::<Vec<_>>();
-                        &copy
-                    }
-                };
+                let index = packed(cpu, &inputs[1])?;
+                let index = index.as_slice::<i64>();
                 tasks(cpu, planes, windows.cost(), |p| {
                     let range = p * out_area..(p + 1) * out_area;
                     // SAFETY: planes are disjoint.
