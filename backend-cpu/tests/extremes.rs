@@ -2,7 +2,7 @@
 
 use gradus_backend_cpu::Cpu;
 use gradus_tensor_core::op::{
-    ArgReduce, Attention, CrossEntropy, Pool, PoolKind, ReduceKind, Scan, Softmax, Sort,
+    ArgReduce, Attention, Conv, CrossEntropy, Pool, PoolKind, ReduceKind, Scan, Softmax, Sort,
 };
 use gradus_tensor_core::{DType, Device, Error, Op, Result, Tensor};
 
@@ -65,5 +65,58 @@ fn targets_that_no_memory_holds_are_an_error() -> Result<()> {
     let target = Tensor::zeros([1], DType::I64, &device)?.expand([rows])?;
     let failed = Op::CrossEntropy(CrossEntropy::default()).run(&[&logits, &target]);
     assert!(matches!(failed, Err(Error::OutOfMemory { .. })));
+    Ok(())
+}
+
+/// Numbers that are all different.
+fn numbers(dims: &[usize], device: &Device) -> Result<Tensor> {
+    let n = dims.iter().product::<usize>();
+    Tensor::from_vec((0..n).map(|i| i as f32 + 2.0).collect::<Vec<_>>(), dims, device)
+}
+
+fn values(op: &Op, operands: &[&Tensor]) -> Result<Vec<f32>> {
+    op.run(operands)?[0].to_vec()
+}
+
+/// The three passes of a convolution with a window of one element, of which one output at `place` of `size` meets the input's
+/// first element and nothing else meets any.
+fn check_one_meeting(conv: Conv, [size, place]: [usize; 2], device: &Device) -> Result<()> {
+    let (c, area) = (conv.groups, size * size);
+    let (x, w) = (numbers(&[1, c, 2, 2], device)?, numbers(&[c, 1, 1, 1], device)?);
+    let g = numbers(&[1, c, size, size], device)?;
+    let [xs, ws, gs] = [&x, &w, &g].map(|t| t.to_vec::<f32>());
+    let (xs, ws, gs) = (xs?, ws?, gs?);
+    let (mut y, mut gx, mut gw) = (vec![0.0; c * area], vec![0.0; c * 4], vec![0.0; c]);
+    for i in 0..c {
+        let at = i * area + place;
+        (y[at], gx[i * 4], gw[i]) = (xs[i * 4] * ws[i], gs[at] * ws[i], gs[at] * xs[i * 4]);
+    }
+    assert_eq!(values(&Op::Conv(conv), &[&x, &w])?, y, "{conv:?}");
+    assert_eq!(values(&Op::ConvBackwardInput { conv, size: [2, 2, 1] }, &[&g, &w])?, gx, "{conv:?}");
+    assert_eq!(values(&Op::ConvBackwardWeight { conv, kernel: [1; 3] }, &[&g, &x])?, gw, "{conv:?}");
+    Ok(())
+}
+
+#[test]
+fn steps_and_distances_beyond_the_input_reach_nothing() -> Result<()> {
+    let device = device()?;
+    for groups in [1, 2, 6] {
+        let conv = Conv { stride: [usize::MAX; 3], dilation: [usize::MAX; 3], groups, ..Conv::default() };
+        check_one_meeting(conv, [1, 0], &device)?;
+    }
+    for (kind, wanted) in [(PoolKind::Max, 3.0), (PoolKind::Average { count_include_pad: true }, 2.5)] {
+        for ceil_mode in [false, true] {
+            let (stride, padding) = ([usize::MAX; 3], [0; 3]);
+            let pool = Pool { kind, kernel: [2; 3], stride, padding, dilation: [1; 3], ceil_mode };
+            let x = numbers(&[1, 1, 5], &device)?;
+            let mut y = Op::Pool(pool).run(&[&x])?;
+            assert_eq!(y[0].to_vec::<f32>()?, [wanted]);
+            y[0] = Tensor::from_vec(vec![4f32], [1, 1, 1], &device)?;
+            let gx = values(&Op::PoolGrad { pool, size: [5, 1, 1] }, &y.iter().collect::<Vec<_>>())?;
+            let wanted =
+                if kind == PoolKind::Max { [0.0, 4.0, 0.0, 0.0, 0.0] } else { [2.0, 2.0, 0.0, 0.0, 0.0] };
+            assert_eq!(gx, wanted);
+        }
+    }
     Ok(())
 }

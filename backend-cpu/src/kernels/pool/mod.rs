@@ -37,12 +37,14 @@ impl Windows {
             three[3 - n..].copy_from_slice(&values[..n]);
             three
         };
+        let (size, padding, stride) = (three(size, 1), three(&pool.padding, 0), three(&pool.stride, 1));
         Self {
-            size: three(size, 1),
+            size,
             out: three(out, 1),
             kernel: three(&pool.kernel, 1),
-            stride: three(&pool.stride, 1),
-            padding: three(&pool.padding, 0),
+            // A longer step reaches nothing more, and may be too large to compute with.
+            stride: [0, 1, 2].map(|d| stride[d].min((size[d] + 2 * padding[d]).max(1))),
+            padding,
             dilation: three(&pool.dilation, 1),
         }
     }
