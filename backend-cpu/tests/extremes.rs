@@ -120,3 +120,13 @@ fn steps_and_distances_beyond_the_input_reach_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn padding_far_beyond_a_plane_takes_no_memory() -> Result<()> {
+    let device = device()?;
+    for groups in [1, 2, 6] {
+        let far = [1 << 30; 3];
+        check_one_meeting(Conv { stride: far, padding: far, groups, ..Conv::default() }, [3, 4], &device)?;
+    }
+    Ok(())
+}
