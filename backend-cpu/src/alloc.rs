@@ -175,8 +175,9 @@ impl Allocator {
         })
     }
 
+    /// That the system has not so many bytes.
     #[cold]
-    fn exhausted(&self, requested: usize) -> Error {
+    pub(crate) fn exhausted(&self, requested: usize) -> Error {
         let MemoryStats { allocated, cached, .. } = self.stats();
         Error::OutOfMemory { requested, allocated, cached, backend: "cpu".into() }
     }

@@ -97,6 +97,12 @@ impl Cpu {
         CpuBuffer::new(&self.allocator, dtype, len)
     }
 
+    /// That the system has not so many bytes.
+    #[cold]
+    pub(crate) fn exhausted(&self, requested: usize) -> Error {
+        self.allocator.exhausted(requested)
+    }
+
     /// Bytes of blocks, and the number of buffers: each holds the allocator once, and so does this.
     pub(crate) fn stats(&self) -> MemoryStats {
         MemoryStats { buffers: Arc::strong_count(&self.allocator) - 1, ..self.allocator.stats() }

@@ -53,7 +53,7 @@ impl Cpu {
 
     #[inline(never)]
     fn split(&self, items: usize, work: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
-        let chunks = (work / GRAIN).min(self.threads() * CHUNKS_PER_THREAD);
+        let chunks = (work / GRAIN).min(self.threads().saturating_mul(CHUNKS_PER_THREAD));
         let mut size = items.div_ceil(chunks);
         if size >= ALIGN {
             size = size.next_multiple_of(ALIGN);

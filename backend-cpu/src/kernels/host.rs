@@ -27,11 +27,22 @@ pub(crate) fn download(cpu: &Cpu, from: &View<'_, CpuBuffer>) -> Result<HostArra
 fn download_as<T: HostElement>(cpu: &Cpu, from: &View<'_, CpuBuffer>) -> Result<HostArray> {
     let shape = *from.layout.shape();
     if let (Some(all), Some(range)) = (from.buffer.as_slice::<T>(), from.layout.contiguous_range()) {
-        return HostArray::new(all[range].to_vec(), shape);
+        return HostArray::new(held(cpu, &all[range])?, shape);
     }
     let mut packed = cpu.alloc(&Meta::new(shape, T::DTYPE))?;
     let operands = [Operand::output(&mut packed, &Layout::contiguous(shape)), Operand::read(from)];
     // SAFETY: the operands have one shape, the view was checked, the buffer is new.
     unsafe { walk(cpu, 1, operands, |[to, from], n| move_elements(from, to, n * size_of::<T>())) };
-    HostArray::new(packed.as_slice::<T>().unwrap_or_default().to_vec(), shape)
+    HostArray::new(held(cpu, packed.as_slice::<T>().unwrap_or_default())?, shape)
+}
+
+/// A copy in memory of the host, for which the cache is emptied if it does not suffice.
+fn held<T: Copy>(cpu: &Cpu, from: &[T]) -> Result<Vec<T>> {
+    let mut held = Vec::new();
+    if held.try_reserve_exact(from.len()).is_err() {
+        cpu.trim();
+        held.try_reserve_exact(from.len()).map_err(|_| cpu.exhausted(size_of_val(from)))?;
+    }
+    held.extend_from_slice(from);
+    Ok(held)
 }

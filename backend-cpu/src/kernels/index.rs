@@ -155,6 +155,9 @@ struct Job<'a, P> {
 
 impl<P: Fn(usize, usize, usize) -> usize + Sync> Job<'_, P> {
     fn run<T: Element>(&self, source: &[T], out: *mut T, sum: impl Fn(T, T) -> T + Sync) {
+        if source.is_empty() {
+            return;
+        }
         let Along { outer, n, inner } = self.along;
         let (strips, to) = (inner.div_ceil(COLUMNS), SendPtr(out));
         let cost = self.rows * inner.min(COLUMNS) * 2;

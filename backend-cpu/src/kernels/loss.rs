@@ -3,6 +3,7 @@
 use gradus_tensor_core::op::CrossEntropy;
 use gradus_tensor_core::{Error, Meta, Result, View};
 
+use super::copy::packed;
 use super::dense::{Dense, Output, Parts, Real, finished, with_real};
 use super::real::{max, reduce, sum};
 use crate::execute::{Done, done};
@@ -22,7 +23,8 @@ pub(crate) fn cross_entropy(
 ) -> Done {
     let classes = logits.layout.shape()[1];
     with_real!(logits.dtype, T => {
-        let target = checked_targets(op, "cross_entropy", target, classes)?;
+        let target = packed(cpu, target)?;
+        let target = checked_targets(op, "cross_entropy", target.as_slice(), classes)?;
         let x = Dense::<T>::new(cpu, logits)?;
         let (mut loss, mut lse) = (Output::<T>::new(cpu, &out[0])?, Output::<T>::new(cpu, &out[1])?);
         let (losses, lses) = (Parts::new(loss.slice()), Parts::new(lse.slice()));
@@ -45,7 +47,8 @@ pub(crate) fn cross_entropy_grad(
 ) -> Done {
     let classes = out.shape[1];
     with_real!(out.dtype, T => {
-        let target = checked_targets(op, "cross_entropy_grad", &inputs[2], classes)?;
+        let target = packed(cpu, &inputs[2])?;
+        let target = checked_targets(op, "cross_entropy_grad", target.as_slice(), classes)?;
         let [g, x, lse] = [0, 1, 3].map(|i| Dense::<T>::new(cpu, &inputs[i]));
         let (g, x, lse) = (g?, x?, lse?);
         let mut gx = Output::<T>::new(cpu, out)?;
@@ -61,22 +64,18 @@ pub(crate) fn cross_entropy_grad(
     })
 }
 
-/// The targets in order, each a class or ignored.
-fn checked_targets(
+/// The targets, each a class or ignored.
+fn checked_targets<'a>(
     op: &CrossEntropy,
     name: &'static str,
-    target: &View<'_, CpuBuffer>,
+    target: &'a [i64],
     classes: usize,
-) -> Result<Vec<i64>> {
-    let all: &[i64] = target.buffer.as_slice().unwrap_or(&[]);
-    target
-        .layout
-        .positions()
-        .map(|at| match all[at] {
-            class if class == op.ignore_index || (0..classes as i64).contains(&class) => Ok(class),
-            index => Err(Error::Index { op: name, index, size: classes }),
-        })
-        .collect()
+) -> Result<&'a [i64]> {
+    let fits = |class: i64| class == op.ignore_index || (0..classes as i64).contains(&class);
+    match target.iter().find(|&&class| !fits(class)) {
+        Some(&index) => Err(Error::Index { op: name, index, size: classes }),
+        None => Ok(target),
+    }
 }
 
 struct Rows<'a, T> {

@@ -28,6 +28,10 @@ fn for_strips(cpu: &Cpu, along: Along, cost: usize, body: impl Fn(usize, usize, 
 pub(crate) fn scan(cpu: &Cpu, op: &Scan, x: &View<'_, CpuBuffer>, out: &Meta) -> Done {
     let x = packed(cpu, x)?;
     let mut buffer = cpu.alloc(out)?;
+    if buffer.is_empty() {
+        // Nothing may be very many lines of no elements.
+        return done(buffer);
+    }
     let along = Along::new(&out.shape, op.axis);
     with_dtype!(x.dtype(), T => with_dtype!(out.dtype, U => {
         // Outputs are of the input's type, or `i64`; other pairs are not reached.

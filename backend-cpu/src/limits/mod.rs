@@ -12,7 +12,8 @@ mod arithmetic;
 mod memory;
 
 use std::fmt;
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
+use std::thread;
 use std::time::Instant;
 
 pub use arithmetic::arithmetic;
@@ -43,21 +44,25 @@ pub const RUNS: usize = 7;
 
 /// Of so many runs, the best rate of `body(t)`, which does `work` on thread `t`, over all threads.
 fn best(runs: usize, threads: usize, work: f64, body: impl Fn(usize) + Sync) -> f64 {
-    (0..runs).map(|_| threads as f64 * work / slowest(threads, &body)).fold(0.0, f64::max)
+    let rate = |(threads, seconds)| threads as f64 * work / seconds;
+    (0..runs).map(|_| rate(slowest(threads, &body))).fold(0.0, f64::max)
 }
 
-/// Seconds that the slowest of the threads needs.
-fn slowest(threads: usize, body: &(impl Fn(usize) + Sync)) -> f64 {
-    let barrier = Barrier::new(threads);
+/// The number of threads, which are fewer if the system gives no more, and the seconds that the slowest of them needs.
+fn slowest(threads: usize, body: &(impl Fn(usize) + Sync)) -> (usize, f64) {
+    let barrier = OnceLock::<Barrier>::new();
     let timed = |t: usize| {
-        barrier.wait();
+        barrier.wait().wait();
         let start = Instant::now();
         body(t);
         start.elapsed().as_secs_f64()
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|t| scope.spawn(move || timed(t))).collect();
+    thread::scope(|scope| {
+        let spawn = |t| thread::Builder::new().spawn_scoped(scope, move || timed(t)).ok();
+        let others: Vec<_> = (1..threads).map_while(spawn).collect();
+        let count = others.len() + 1;
+        barrier.get_or_init(|| Barrier::new(count));
         let mine = timed(0);
-        others.into_iter().filter_map(|other| other.join().ok()).fold(mine, f64::max)
+        (count, others.into_iter().filter_map(|other| other.join().ok()).fold(mine, f64::max))
     })
 }

@@ -36,6 +36,9 @@ pub(super) fn backward<T: Real + Stored<Computed = T>>(
     given: &Given<'_, T>,
     [gq, gk, gv]: [&mut [T]; 3],
 ) -> Result<()> {
+    if [&gq, &gk, &gv].iter().all(|gradient| gradient.is_empty()) {
+        return Ok(());
+    }
     let (d, e) = (scores.width, scores.value_width);
     let (gqs, gks, gvs) = (Parts::new(gq), Parts::new(gk), Parts::new(gv));
     let cost = scores.cost() * scores.queries.div_ceil(QUERIES) * 3;

@@ -22,6 +22,9 @@ pub(super) fn forward<S: Stored>(
     y: &mut [S],
     lse: &mut [S::Computed],
 ) -> Result<()> {
+    if lse.is_empty() {
+        return Ok(());
+    }
     let (queries, width) = (scores.queries, scores.value_width);
     let together =
         (scores.batches * queries.div_ceil(QUERIES) / ENOUGH).clamp(1, queries.div_ceil(QUERIES).max(1));

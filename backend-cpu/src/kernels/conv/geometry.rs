@@ -38,17 +38,21 @@ impl Geometry {
             out[3 - spatial..].copy_from_slice(&values[..spatial]);
             out
         };
+        let (size, kernel, padding) = (three(&x[2..]), three(&w[2..]), option(&conv.padding, 0));
+        let (stride, dilation) = (option(&conv.stride, 1), option(&conv.dilation, 1));
         Self {
             images: x[0],
             groups: conv.groups,
             channels: x[1] / conv.groups,
             outputs: y[1] / conv.groups,
-            size: three(&x[2..]),
-            kernel: three(&w[2..]),
+            size,
+            kernel,
             out: three(&y[2..]),
-            stride: option(&conv.stride, 1),
-            padding: option(&conv.padding, 0).map(|p| p as isize),
-            dilation: option(&conv.dilation, 1),
+            // A longer step reaches nothing more, and no step leads from a window's only element to the next: such numbers
+            // may be too large to compute with.
+            stride: [0, 1, 2].map(|d| stride[d].min((size[d] + 2 * padding[d]).max(1))),
+            padding: padding.map(|p| p as isize),
+            dilation: [0, 1, 2].map(|d| if kernel[d] == 1 { 1 } else { dilation[d] }),
             precision,
         }
     }

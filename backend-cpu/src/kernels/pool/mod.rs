@@ -8,9 +8,10 @@ mod max;
 use std::ops::Range;
 
 use gradus_tensor_core::op::{Pool, PoolKind};
-use gradus_tensor_core::{Error, Meta, Result, View};
+use gradus_tensor_core::{Error, Meta, Outcome, Result, View};
 
 use self::max::{Maxima, Plan};
+use super::copy::packed;
 use super::dense::{Dense, Output, Parts, Real, finished, tasks, with_real};
 use crate::execute::{Done, done};
 use crate::{Cpu, CpuBuffer};
@@ -36,12 +37,14 @@ impl Windows {
             three[3 - n..].copy_from_slice(&values[..n]);
             three
         };
+        let (size, padding, stride) = (three(size, 1), three(&pool.padding, 0), three(&pool.stride, 1));
         Self {
-            size: three(size, 1),
+            size,
             out: three(out, 1),
             kernel: three(&pool.kernel, 1),
-            stride: three(&pool.stride, 1),
-            padding: three(&pool.padding, 0),
+            // A longer step reaches nothing more, and may be too large to compute with.
+            stride: [0, 1, 2].map(|d| stride[d].min((size[d] + 2 * padding[d]).max(1))),
+            padding,
             dilation: three(&pool.dilation, 1),
         }
     }
@@ -114,6 +117,10 @@ impl Windows {
 
 /// `Op::Pool`.
 pub(crate) fn pool(cpu: &Cpu, op: &Pool, x: &View<'_, CpuBuffer>, out: &[Meta]) -> Done {
+    if out[0].shape.numel() == 0 {
+        // No planes, which may have very many windows.
+        return Ok(Outcome::Done(out.iter().map(|meta| cpu.alloc(meta)).collect::<Result<_>>()?));
+    }
     let windows = Windows::new(op, &x.layout.shape()[2..], &out[0].shape[2..]);
     let planes = out[0].shape[0] * out[0].shape[1];
     let (area, out_area) = (windows.area(), windows.out_area());
@@ -165,6 +172,9 @@ fn average_plane<T: Real>(windows: &Windows, x: &[T], shares: &[T], y: &mut [T])
 /// `Op::PoolGrad`; operands `g` and, for maxima, the indices.
 pub(crate) fn pool_grad(cpu: &Cpu, op: &Pool, inputs: &[View<'_, CpuBuffer>], out: &Meta) -> Done {
     let g = &inputs[0];
+    if g.layout.numel() == 0 {
+        return done(cpu.alloc(out)?);
+    }
     let windows = Windows::new(op, &out.shape[2..], &g.layout.shape()[2..]);
     let planes = out.shape[0] * out.shape[1];
     let (area, out_area) = (windows.area(), windows.out_area());
@@ -174,17 +184,8 @@ pub(crate) fn pool_grad(cpu: &Cpu, op: &Pool, inputs: &[View<'_, CpuBuffer>], ou
         let parts = Parts::new(gx.slice());
         match op.kind {
             PoolKind::Max => {
-                let index = &inputs[1];
-                let copy;
-                let all = index.buffer.as_slice::<i64>().zip(index.layout.contiguous_range());
-                let index = match all.and_then(|(all, range)| all.get(range)) {
-                    Some(index) => index,
-                    None => {
-                        let all: &[i64] = index.buffer.as_slice().unwrap_or(&[]);
-                        copy = index.layout.positions().map(|at| all[at]).collect::<Vec<_>>();
-                        &copy
-                    }
-                };
+                let index = packed(cpu, &inputs[1])?;
+                let index = index.as_slice::<i64>();
                 tasks(cpu, planes, windows.cost(), |p| {
                     let range = p * out_area..(p + 1) * out_area;
                     // SAFETY: planes are disjoint.

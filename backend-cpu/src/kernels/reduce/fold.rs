@@ -107,8 +107,8 @@ fn columns<T: Load<A>, A: Accumulator, C: Combine<A>>(
             let width = COLUMNS.min(inner - column);
             let x = &x[(o * n + first) * inner + column..(o * n + first + rows - 1) * inner + column + width];
             // SAFETY: each task writes its own columns of its own row.
-            let sums = unsafe { std::slice::from_raw_parts_mut(to.get().add(group * inner + column), width) };
-            level.run(FoldColumns::<T, A, C> { x, stride: inner, rows, sums, kind: PhantomData });
+            let sums = unsafe { to.get().add(group * inner + column) };
+            level.run(FoldColumns::<T, A, C> { x, stride: inner, rows, width, sums, kind: PhantomData });
         }
     });
     Ok((out, blocks))
@@ -118,7 +118,9 @@ struct FoldColumns<'a, T, A, C> {
     x: &'a [T],
     stride: usize,
     rows: usize,
-    sums: &'a mut [A],
+    width: usize,
+    /// Room for as many. (Old contents may be no value of the type: there is no slice before they are overwritten.)
+    sums: *mut A,
     kind: PhantomData<C>,
 }
 
@@ -126,11 +128,13 @@ impl<T: Load<A>, A: Accumulator, C: Combine<A>> Kernel for FoldColumns<'_, T, A,
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let Self { x, stride, rows, sums, .. } = self;
-        let width = sums.len();
-        for (sum, &x) in sums.iter_mut().zip(&x[..width]) {
-            *sum = x.load();
+        let Self { x, stride, rows, width, sums, .. } = self;
+        for (i, &x) in x[..width].iter().enumerate() {
+            // SAFETY: whoever made the kernel promised the room to it alone.
+            unsafe { sums.add(i).write(x.load()) };
         }
+        // SAFETY: as above; all were just written.
+        let sums = unsafe { std::slice::from_raw_parts_mut(sums, width) };
         let row = |r: usize| &x[r * stride..r * stride + width];
         let mut r = 1;
         // Four rows at once: the accumulators are read and written a quarter as often.

@@ -23,9 +23,10 @@ const SMALL: usize = 1 << 17;
 /// With fewer channels most lanes would be empty.
 const FEWEST: usize = 6;
 
-/// Whether sixteen channels are to be computed at once.
+/// Whether sixteen channels are to be computed at once: where that is faster, and where nearly all of a padded plane would
+/// be padding, which takes no memory there.
 fn in_lanes(g: &Geometry) -> bool {
-    g.groups >= FEWEST && tile::LANES * g.area().max(g.out_area()) <= SMALL
+    g.groups >= FEWEST && tile::LANES * g.area().max(g.out_area()) <= SMALL || padded::is_mostly_padding(g)
 }
 
 /// The outputs of a convolution.

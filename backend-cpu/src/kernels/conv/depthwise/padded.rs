@@ -9,6 +9,7 @@ use gradus_tensor_core::Result;
 
 use super::super::epilogue::Epilogue;
 use super::super::geometry::Geometry;
+use super::tile::LANES;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Scratch, tasks};
 use crate::kernels::real::sum2;
@@ -18,6 +19,20 @@ use crate::level::Kernel;
 const TOGETHER: usize = 4096;
 /// Several of the taps are added at once, so that partial sums stay in registers.
 const TAPS_AT_ONCE: usize = 4;
+
+/// Padded planes of at most so many elements are small enough whatever is in them.
+const LITTLE: usize = 1 << 20;
+
+/// Whether padded planes would take more memory than sixteen planes without padding, and much.
+pub(super) fn is_mostly_padding(g: &Geometry) -> bool {
+    let elements = size(g).into_iter().fold(1, usize::saturating_mul);
+    elements > LITTLE.max(LANES * (g.area() + g.out_area()))
+}
+
+/// The size of a padded plane: what windows reach.
+fn size(g: &Geometry) -> [usize; 3] {
+    [0, 1, 2].map(|d| (g.out[d] - 1) * g.stride[d] + g.dilation[d] * (g.kernel[d] - 1) + 1)
+}
 
 /// A plane with room around it, and where the taps of a window lie in it.
 struct Padded {
@@ -31,7 +46,7 @@ struct Padded {
 impl Padded {
     fn new(geometry: &Geometry) -> Self {
         let g = geometry;
-        let size = [0, 1, 2].map(|d| (g.out[d] - 1) * g.stride[d] + g.dilation[d] * (g.kernel[d] - 1) + 1);
+        let size = size(g);
         let pitches = [size[1] * size[2], size[2], 1];
         let mut taps = Vec::with_capacity(g.taps());
         for i in 0..g.kernel[0] {
