@@ -75,23 +75,25 @@ impl<F: Function> BackwardCode for Custom<F> {
         _: bool,
     ) -> Result<(Vec<Option<Tensor>>, Option<Gradients>)> {
         let made = self.0.backward(inputs, outputs, grads)?;
-        let wrong = |message: String| Err(Error::Graph { op: self.0.name(), message });
-        if made.len() != inputs.len() {
-            return wrong(format!("backward returned {} gradients for {} inputs", made.len(), inputs.len()));
-        }
-        for (i, (input, gradient)) in inputs.iter().zip(&made).enumerate() {
-            if let Some(g) = gradient
-                && g.meta() != input.meta()
-            {
-                return wrong(format!(
-                    "backward returned {} for input {i}, which is {}",
-                    g.meta(),
-                    input.meta()
-                ));
-            }
-        }
+        check_gradients(self.0.name(), inputs, &made)?;
         Ok((made, None))
     }
+}
+
+/// Whether code of the user's returned a gradient, or none on purpose, for each of its inputs.
+pub(crate) fn check_gradients(op: &'static str, inputs: &[Tensor], made: &[Option<Tensor>]) -> Result<()> {
+    let wrong = |message: String| Err(Error::Graph { op, message });
+    if made.len() != inputs.len() {
+        return wrong(format!("backward returned {} gradients for {} inputs", made.len(), inputs.len()));
+    }
+    for (i, (input, gradient)) in inputs.iter().zip(made).enumerate() {
+        if let Some(g) = gradient
+            && g.meta() != input.meta()
+        {
+            return wrong(format!("backward returned {} for input {i}, which is {}", g.meta(), input.meta()));
+        }
+    }
+    Ok(())
 }
 
 /// Applies a custom function.
@@ -153,6 +155,15 @@ fn owned(tensor: &Tensor) -> Result<Tensor> {
     if plain.layout().covers(plain.buffer_len()) { Ok(plain) } else { plain.copy() }
 }
 
+/// Puts the ambient generator back when dropped, also when a panic passes.
+struct Generator(rng::Rng);
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        rng::set_state(self.0);
+    }
+}
+
 struct Checkpoint<F> {
     f: F,
     /// Where the inputs were, if on devices around the autodiff device.
@@ -189,11 +200,11 @@ impl<F: Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync> BackwardCode for Che
             .map(|t| if t.dtype().is_float() { t.requires_grad() } else { Ok(t.clone()) })
             .collect::<Result<_>>()?;
         // The same random numbers as the first time, without disturbing whoever draws next.
-        let now = rng::state();
-        rng::set_state(self.rng);
-        let outputs = entered(&inputs, &self.outer).and_then(|inputs| enable_grad(|| (self.f)(&inputs)));
-        rng::set_state(now);
-        let outputs = outputs?;
+        let outputs = {
+            let _generator = Generator(rng::state());
+            rng::set_state(self.rng);
+            entered(&inputs, &self.outer).and_then(|inputs| enable_grad(|| (self.f)(&inputs)))?
+        };
         let metas: Vec<Meta> = outputs.iter().map(Tensor::meta).collect();
         if metas != self.metas {
             return Err(Error::Graph {

@@ -170,7 +170,7 @@ impl<'a> Backward<'a> {
         Self::default()
     }
 
-    /// Starts from this gradient (of the tensor's shape) instead of 1.
+    /// Starts from this gradient (of the tensor's shape) instead of 1. It is a constant unless the pass is recorded.
     pub fn gradient(mut self, gradient: Tensor) -> Self {
         self.gradient = Some(gradient);
         self
@@ -204,7 +204,7 @@ impl<'a> Backward<'a> {
     pub fn run(self, tensor: &Tensor) -> Result<Gradients> {
         let edge = edge_of(tensor).ok_or_else(|| not_tracked(tensor))?;
         let seed = match self.gradient {
-            Some(g) => seed(g, tensor)?,
+            Some(g) => seed(g, tensor, self.create_graph)?,
             None => ones_seed(tensor)?,
         };
         let mut pass = Pass::new();
@@ -226,14 +226,17 @@ fn not_tracked(tensor: &Tensor) -> Error {
     }
 }
 
-/// A gradient for a tensor: of its shape and dtype.
-fn seed(gradient: Tensor, tensor: &Tensor) -> Result<Tensor> {
+/// A gradient for a tensor: of its shape and dtype. A constant, unless the pass is recorded.
+fn seed(gradient: Tensor, tensor: &Tensor, create: bool) -> Result<Tensor> {
     if gradient.shape() != tensor.shape() || gradient.dtype() != tensor.dtype() {
         return Err(Error::shape(
             "backward",
             &[tensor.meta(), gradient.meta()],
             "the gradient must have the shape and dtype of the tensor",
         ));
+    }
+    if !create {
+        return gradient.detach();
     }
     // The pass runs in the dtypes of the forward pass, whatever device around the autodiff device the gradient is on.
     Ok(on_autodiff(&gradient)?.map(std::borrow::Cow::into_owned).unwrap_or(gradient))
@@ -282,7 +285,7 @@ pub fn grad(
     for (output, gradient) in outputs {
         let edge = edge_of(output).ok_or_else(|| not_tracked(output))?;
         let gradient = match gradient {
-            Some(g) => seed(g.clone(), output)?,
+            Some(g) => seed(g.clone(), output, options.create_graph)?,
             None => ones_seed(output)?,
         };
         roots.push((edge, gradient));

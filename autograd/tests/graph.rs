@@ -4,7 +4,8 @@ use gradus_autograd::{
     Autograd, Backward, Function, GradOptions, LeafId, apply, checkpoint, detect_anomaly, grad, hessian, hvp,
     into_value, jacobian, jvp, leaf, no_grad, vjp,
 };
-use gradus_tensor_core::{DType, Device, Error, Result, Tensor, rng};
+use gradus_tensor_core::op::{CustomOp, Differentiation};
+use gradus_tensor_core::{DType, Device, Error, Meta, Metas, Op, Result, Tensor, rng};
 use gradus_testkit::Reference;
 
 fn cpu() -> Device {
@@ -273,5 +274,89 @@ fn threads_may_go_back_through_graphs_that_share_leaves() -> Result<()> {
         handles.into_iter().map(|h| h.join().expect("no panic")).sum::<Result<f64>>()
     })?;
     assert_eq!(total, (1 + 2 + 3 + 4) as f64 + 4.0 * 4.0);
+    Ok(())
+}
+
+/// A gradient that is computed from the output, as that of half its square.
+#[test]
+fn a_gradient_to_start_from_is_a_constant_unless_the_pass_is_recorded() -> Result<()> {
+    let x = vector(&[1.0, 2.0])?.requires_grad()?;
+    let y = x.mul(3.0)?;
+    for output in [&y, &x] {
+        let gradients = Backward::new().gradient(y.clone()).retain_graph().run(output)?;
+        let gradient = gradients.get(&x).expect("a gradient");
+        assert!(!gradient.is_tracked());
+        assert_eq!(gradient.device(), &cpu());
+    }
+    let found =
+        grad(&[(&y, Some(y.clone()))], &[&x], GradOptions { retain_graph: true, create_graph: false })?;
+    assert_eq!(found[0].as_ref().expect("a gradient").device(), &cpu());
+    let recorded = Backward::new().gradient(y.clone()).create_graph().run(&y)?;
+    let second = recorded.get(&x).expect("a gradient").sum_all()?.backward()?;
+    assert_eq!(second.get(&x).expect("a gradient").to_vec::<f64>()?, [9.0, 9.0]);
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_a_checkpoint_leaves_the_random_numbers_alone() -> Result<()> {
+    let x = vector(&[1.0])?.requires_grad()?;
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let panics = move |x: &[Tensor]| {
+        assert!(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0, "expected by this test");
+        Ok(vec![x[0].dropout(0.5, rng::next_key())?])
+    };
+    let y = checkpoint(panics, &[&x])?.remove(0).sum_all()?;
+    rng::next_key();
+    let before = rng::state();
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| y.backward())).is_err());
+    assert_eq!(rng::state(), before);
+    Ok(())
+}
+
+/// Doubles its first operand, and returns gradients that are wrong in one of three ways.
+#[derive(Debug)]
+struct Careless(usize);
+
+impl CustomOp for Careless {
+    fn name(&self) -> &'static str {
+        "careless"
+    }
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        Ok(Metas::from_slice(&inputs[..1]))
+    }
+    fn forward(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        Ok(vec![inputs[0].mul(2.0)?])
+    }
+    fn differentiation(&self) -> Differentiation {
+        Differentiation::Backward
+    }
+    fn backward(&self, _: &[Tensor], _: &[Tensor], grads: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        let g = grads[0].clone().expect("the only output");
+        Ok(match self.0 {
+            0 => vec![],
+            1 => vec![Some(g.unsqueeze(0)?), None],
+            2 => vec![Some(g.cast(DType::F32)?), None],
+            _ => vec![Some(g.mul(2.0)?), None],
+        })
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+#[test]
+fn a_custom_op_that_loses_a_gradient_or_returns_another_is_an_error() -> Result<()> {
+    let (x, y) = (vector(&[1.0, 2.0])?.requires_grad()?, vector(&[3.0])?);
+    for kind in 0..4 {
+        let op = Op::Custom(std::sync::Arc::new(Careless(kind)));
+        let gradients = op.run1(&[&x, &y])?.sum_all()?.backward();
+        match kind {
+            3 => assert_eq!(gradients?.get(&x).expect("a gradient").to_vec::<f64>()?, [2.0, 2.0]),
+            _ => {
+                let error = gradients.unwrap_err().to_string();
+                assert!(error.contains("careless: backward returned"), "{error}");
+            }
+        }
+    }
     Ok(())
 }

@@ -16,7 +16,9 @@ pub fn fuse_conv_bn<const D: usize>(conv: &Conv<D>, norm: &BatchNorm<D>) -> Resu
     };
     let (mean, variance) = (mean.value(), variance.value());
     let weight = conv.weight.tensor();
-    let outputs = weight.dims()[0];
+    let Some(&outputs) = weight.dims().first() else {
+        return Err(Error::argument(op, "the convolution's weight has no axes"));
+    };
     if mean.dims() != [outputs] {
         let text = format!("the normalization of {} channels follows {outputs} outputs", mean.numel());
         return Err(Error::argument(op, text));

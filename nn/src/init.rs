@@ -160,13 +160,31 @@ impl Init {
             Init::KaimingUniform { gain, fan } => uniform(kaiming(gain, fan, &shape)?, shape, dtype, device),
             Init::KaimingNormal { gain, fan } => normal(kaiming(gain, fan, &shape)?, shape, dtype, device),
             Init::TruncNormal { mean, std, low, high } => {
+                room(shape.numel(), device)?;
                 let values = trunc_normal(mean, std, low, high, rng::next_key(), shape.numel())?;
                 Tensor::from_vec(values, shape, device)?.cast(dtype)
             }
             Init::Orthogonal { gain } => {
+                room(shape.numel(), device)?;
                 let values = orthogonal(gain, rng::next_key(), &shape)?;
                 Tensor::from_vec(values, shape, device)?.cast(dtype)
             }
+        }
+    }
+}
+
+/// Room for that many numbers on the host, on their way to a device.
+///
+/// # Errors
+/// There is none: asked before it is taken, since a vector that cannot grow ends the process.
+pub(crate) fn room(n: usize, device: &Device) -> Result<Vec<f64>> {
+    let mut numbers = Vec::new();
+    match numbers.try_reserve_exact(n) {
+        Ok(()) => Ok(numbers),
+        Err(_) => {
+            let (memory, requested) = (device.memory(), n.saturating_mul(size_of::<f64>()));
+            let (allocated, cached) = (memory.allocated, memory.cached);
+            Err(Error::OutOfMemory { requested, allocated, cached, backend: device.name() })
         }
     }
 }

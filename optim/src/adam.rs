@@ -169,7 +169,7 @@ impl Optimizer for Adam {
                 first: tensor(FIRST)?,
                 second: tensor(SECOND)?,
                 largest: if self.amsgrad { Some(tensor(LARGEST)?) } else { None },
-                step: state.number(&format!("{name}.{STEP}"))? as u64,
+                step: state.count(&format!("{name}.{STEP}"))?,
             };
             Ok((name.to_owned(), slot))
         };

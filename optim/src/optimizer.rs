@@ -28,7 +28,8 @@ pub trait Optimizer: Send {
     /// Goes on where a saved state was.
     ///
     /// # Errors
-    /// The state is another algorithm's, or is not complete; then nothing was changed.
+    /// The state is another algorithm's, is not complete, or has a number of steps that is none; then nothing was
+    /// changed.
     fn load_state_dict(&mut self, state: &OptimizerState) -> Result<()>;
 }
 

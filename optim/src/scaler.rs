@@ -15,6 +15,7 @@ use gradus_autograd::{Backward, Gradients};
 use gradus_nn::Parameters;
 use gradus_tensor_core::{DType, Error, Result, Tensor};
 
+use crate::state::count;
 use crate::{ClipOptions, Optimizer, StepReport, clip_grad_norm_with, clip_grad_value, grad_norm};
 
 /// Scales losses, and adapts the scale.
@@ -216,11 +217,6 @@ impl GradScaler {
             let lost = || Error::argument("load_state_dict", format!("the scaler's state has no `{name}`"));
             state.get(name).copied().ok_or_else(lost)
         };
-        let count =
-            |name: &str, value: f64| match value >= 0.0 && value.fract() == 0.0 && value < 2f64.powi(53) {
-                true => Ok(value as u64),
-                false => Err(Error::argument("load_state_dict", format!("`{name}` is {value}, not a count"))),
-            };
         let optional = |name: &str| count(name, state.get(name).copied().unwrap_or(0.0));
         let loaded = GradScaler {
             scale: find("scale")?,

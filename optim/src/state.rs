@@ -41,6 +41,11 @@ impl OptimizerState {
         self.numbers.get(name).copied().ok_or_else(|| lost(name))
     }
 
+    /// A number of steps.
+    pub(crate) fn count(&self, name: &str) -> Result<u64> {
+        count(name, self.number(name)?)
+    }
+
     pub(crate) fn tensor(&self, name: &str) -> Result<Tensor> {
         self.tensors.get(name).cloned().ok_or_else(|| lost(name))
     }
@@ -49,6 +54,14 @@ impl OptimizerState {
     pub(crate) fn parameters<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
         self.tensors.names().filter_map(move |name| name.strip_suffix(kind)?.strip_suffix('.'))
     }
+}
+
+/// A number that was saved as a double and counts something.
+pub(crate) fn count(name: &str, value: f64) -> Result<u64> {
+    if value >= 0.0 && value.fract() == 0.0 && value < 2f64.powi(53) {
+        return Ok(value as u64);
+    }
+    Err(Error::argument("load_state_dict", format!("`{name}` is {value}, not a count")))
 }
 
 fn lost(name: &str) -> Error {

@@ -107,6 +107,25 @@ fn one_cycle_is_pytorchs_in_rate_and_momentum() {
     }
 }
 
+/// Where the rate would have risen before step 0. Numbers of PyTorch's `OneCycleLR(max_lr=1.0)`.
+#[test]
+fn a_cycle_too_short_to_rise_begins_where_pytorchs_does() {
+    let cases: [(u64, f64, bool, &[f64]); 5] = [
+        (3, 0.3, false, &[0.9944154354509117, 0.46263710266697505, 4e-06]),
+        (10, 0.0, false, &[0.9755283560345442, 0.904508879153485, 0.793893450575732]),
+        (2, 0.3, true, &[0.023474616256983275, 4e-06]),
+        (4, 0.2, true, &[0.03864957964362831, 0.02547471247546152, 0.007950512541687634, 4e-06]),
+        (1, 0.3, false, &[4e-06]),
+    ];
+    for (steps, rising, three_phases, rates) in cases {
+        let schedule = OneCycle { rising, three_phases, ..OneCycle::new(1.0, steps) };
+        for (step, theirs) in rates.iter().enumerate() {
+            let ours = schedule.lr(step as u64);
+            assert!((ours - theirs).abs() <= 1e-14, "{ours} at {step} of {steps}, PyTorch has {theirs}");
+        }
+    }
+}
+
 #[test]
 fn short_and_empty_schedules_have_finite_rates() {
     for steps in 0..4 {

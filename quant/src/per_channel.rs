@@ -100,6 +100,6 @@ impl Quantized {
 /// `values * scale`, with the scales along an axis.
 pub(crate) fn dequantize(values: &Tensor, scale: &Tensor, axis: usize) -> Result<Tensor> {
     let mut dims = vec![1; values.rank()];
-    dims[axis] = scale.numel();
+    dims[axis.resolve(values.rank(), "dequantize")?] = scale.numel();
     values.cast(DType::F32)?.mul(&scale.reshape(Shape::new(&dims)?)?)
 }

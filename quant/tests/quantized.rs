@@ -158,3 +158,12 @@ fn a_weight_that_overflowed_in_training_is_refused_with_its_name() -> Result<()>
     assert!(error.starts_with("deep.down: "), "{error}");
     Ok(())
 }
+
+#[test]
+fn a_layer_whose_weight_has_no_axes_is_refused() -> Result<()> {
+    let layer = QuantizedLinear::from_linear(&linear(3, 2)?)?;
+    layer.qweight.set(Tensor::zeros((), DType::I8, &Cpu::device())?)?;
+    assert!(matches!(layer.dequantize(), Err(Error::Axis { .. })));
+    assert!(layer.forward(&Tensor::ones([1, 3], DType::F32, &Cpu::device())?).is_err());
+    Ok(())
+}

@@ -112,7 +112,8 @@ fn fit(
     let test =
         DataLoader::builder(data.test.transform_input(floats()?)).batch_size(EVALUATION_BATCH).build()?;
 
-    let steps = options.epochs * train.batches_per_epoch().div_ceil(options.accumulate) as u64;
+    let steps_of_epoch = train.batches_per_epoch().div_ceil(options.accumulate) as u64;
+    let steps = options.epochs.saturating_mul(steps_of_epoch);
     let lr = options.lr.unwrap_or(match options.optimizer {
         OptimizerName::Sgd => 0.1,
         OptimizerName::Adam | OptimizerName::Adamw => 0.004,

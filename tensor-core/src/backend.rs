@@ -14,8 +14,9 @@ use crate::{Buffers, DType, Device, Error, HostArray, InPlaceOp, Layout, Meta, O
 ///
 /// What a backend may rely on: operands passed [`Op::infer`] (shapes, dtypes and axes are right), every
 /// buffer in a [`View`] was made by a backend of this type that is [equal](Backend::equals) to this one,
-/// and every position a layout names lies in its buffer. Values are unchecked: an index in a tensor may be
-/// out of range and must give [`Error::Index`].
+/// and every position a layout names lies in its buffer. All that holds for tensors. A backend around this one may
+/// pass on whatever it likes ([`Device::execute_views`]), so one whose memory depends on it checks it once more.
+/// Values are unchecked: an index in a tensor may be out of range and must give [`Error::Index`].
 pub trait Backend: Debug + Send + Sync + Sized + 'static {
     /// Memory of this backend: a flat run of elements of one dtype. Dropping it frees the memory.
     type Buffer: Send + Sync + 'static;

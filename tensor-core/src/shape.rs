@@ -72,8 +72,9 @@ impl Shape {
         &self.dims[..self.rank]
     }
 
-    /// This shape with the size of one dimension replaced. Axes out of range are ignored.
-    pub fn with_dim(mut self, axis: usize, size: usize) -> Self {
+    /// This shape with the size of one dimension replaced. Axes out of range are ignored. Not checked: for the outputs
+    /// of ops, which are checked when they are made.
+    pub(crate) fn with_dim(mut self, axis: usize, size: usize) -> Self {
         if axis < self.rank() {
             self.dims[axis] = size;
         }
@@ -344,5 +345,22 @@ impl<A: Axis, const N: usize> IntoAxes for &[A; N] {
 impl<A: Axis> IntoAxes for &Vec<A> {
     fn into_axes(self, rank: usize, op: &'static str) -> Result<AxisSet> {
         self.as_slice().into_axes(rank, op)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dimension_is_replaced_if_there_is_one_and_whatever_its_size() {
+        let shape = Shape::trusted(&[2, 3]);
+        assert_eq!(shape.with_dim(1, 5), [2, 5]);
+        assert_eq!(shape.with_dim(2, 5), [2, 3]);
+        for size in [0, 1 << 63, usize::MAX] {
+            let changed = shape.with_dim(0, size);
+            assert_eq!(changed.numel(), size.saturating_mul(3));
+            assert_eq!(changed.contiguous_strides()[..2], [3, 1]);
+        }
     }
 }

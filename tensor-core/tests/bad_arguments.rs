@@ -92,10 +92,9 @@ proptest! {
     }
 
     #[test]
-    fn shapes_take_any_dimensions(a in dims(), b in dims(), axis in number(), size in number()) {
+    fn shapes_take_any_dimensions(a in dims(), b in dims()) {
         let (Ok(a), b) = (Shape::new(&a), Shape::new(&b)) else { return Ok(()) };
-        let changed = a.with_dim(axis, size);
-        let _ = (changed.numel(), changed.contiguous_strides());
+        let _ = (a.numel(), a.contiguous_strides());
         if let Ok(b) = b && let Some(both) = a.broadcast(&b) {
             prop_assert!(Shape::new(&both).is_ok());
             prop_assert_eq!(b.broadcast(&a), Some(both));

@@ -130,7 +130,7 @@ impl Speed {
 impl EpochProgress {
     /// Counts `samples` more, and shows these values beside.
     pub fn advance(&mut self, samples: u64, values: &[(&str, f64)]) {
-        self.done += samples;
+        self.done = self.done.saturating_add(samples);
         let due = self.lines.as_ref().is_some_and(|lines| lines.printed.elapsed() >= lines.every);
         if self.bar.is_none() && !due {
             return;
@@ -269,5 +269,7 @@ mod tests {
         epoch.advance(10, &[]);
         assert_eq!(epoch.suspend(|| 7), 7);
         assert_eq!(epoch.speed().samples, 10);
+        epoch.advance(u64::MAX, &[]);
+        assert_eq!(epoch.speed().samples, u64::MAX);
     }
 }

@@ -22,6 +22,7 @@ use gradus_tensor_core::op::{Differentiation, Needs};
 use gradus_tensor_core::{BinaryOp, Error, Meta, Op, ReduceKind, Result, Tensor, View};
 use smallvec::SmallVec;
 
+use crate::function::check_gradients;
 use crate::node::{Edges, Tracked};
 
 /// The gradients of an op's operands; `None` where none flows or none is needed.
@@ -237,7 +238,10 @@ pub(crate) fn grads<const N: usize>(all: [Option<Tensor>; N]) -> Grads {
 pub(crate) fn backward(ctx: &Context<'_>, outputs: &[Option<Tensor>]) -> Result<Grads> {
     if let Op::Custom(op) = ctx.op {
         let all = |saved: &[Option<Tensor>]| saved.iter().flatten().cloned().collect::<Vec<_>>();
-        return Ok(op.backward(&all(&ctx.inputs), &all(&ctx.outputs), outputs)?.into());
+        let inputs = all(&ctx.inputs);
+        let made = op.backward(&inputs, &all(&ctx.outputs), outputs)?;
+        check_gradients(op.name(), &inputs, &made)?;
+        return Ok(made.into());
     }
     match ctx.op {
         Op::Lstm => return recurrent::lstm(ctx, outputs),

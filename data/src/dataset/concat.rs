@@ -25,7 +25,8 @@ impl<A: Dataset, B: Dataset<Item = A::Item>> Dataset for Concat<A, B> {
     type Item = A::Item;
 
     fn len(&self) -> usize {
-        self.first.len() + self.second.len()
+        // Lengths are promises, and need not be those of memory.
+        self.first.len().saturating_add(self.second.len())
     }
 
     fn get(&self, index: usize) -> Result<Self::Item> {

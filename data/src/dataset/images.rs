@@ -42,9 +42,11 @@ impl<T> Image<T> {
     }
 }
 
-/// The number of elements of a shape, if memory can address them.
-fn volume([channels, height, width]: [usize; 3]) -> Option<usize> {
-    channels.checked_mul(height)?.checked_mul(width)
+/// The number of elements of a shape, if memory can address them. An empty axis counts as one element there, so that
+/// the product of any of the sizes is a number.
+pub(crate) fn volume(shape: [usize; 3]) -> Option<usize> {
+    let most = shape.iter().try_fold(1_usize, |n, &size| n.checked_mul(size.max(1)))?;
+    (most <= isize::MAX as usize).then(|| shape.iter().product())
 }
 
 /// Labelled images of one size, held in memory as bytes.
@@ -117,15 +119,16 @@ impl ImageDataset {
     }
 
     /// The mean and the standard deviation of each channel, of pixels scaled to `[0, 1]`: what
-    /// [`Normalize`](crate::transforms::Normalize) wants.
+    /// [`Normalize`](crate::transforms::Normalize) wants. Without any pixels there are none.
     pub fn mean_and_std(&self) -> (Vec<f32>, Vec<f32>) {
         let [channels, height, width] = self.shape;
+        if self.pixels.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
         let mut histograms = vec![[0_u64; 256]; channels];
-        if height * width > 0 {
-            for (plane, pixels) in self.pixels.chunks_exact(height * width).enumerate() {
-                let histogram = &mut histograms[plane % channels];
-                pixels.iter().for_each(|&pixel| histogram[usize::from(pixel)] += 1);
-            }
+        for (plane, pixels) in self.pixels.chunks_exact(height * width).enumerate() {
+            let histogram = &mut histograms[plane % channels];
+            pixels.iter().for_each(|&pixel| histogram[usize::from(pixel)] += 1);
         }
         histograms.iter().map(mean_and_std_of).unzip()
     }
@@ -183,6 +186,15 @@ mod tests {
         assert!(build(two(), idx(&[2, 1], vec![0; 2])).contains("labels have shape [2, 1], expected [n]"));
         assert!(build(two(), idx(&[2], vec![0, 10])).contains("label 1 is 10, but there are 10 classes"));
         assert!(ImageDataset::new(vec![], [usize::MAX, 2, 2], vec![]).is_err());
+        assert!(ImageDataset::new(vec![], [0, usize::MAX, usize::MAX], vec![]).is_err());
+        assert!(Image::<u8>::new(vec![], [1 << 40, 0, 1 << 40]).is_err());
+    }
+
+    #[test]
+    fn images_without_pixels_have_no_statistics() {
+        let none = |shape, labels| ImageDataset::new(vec![], shape, labels).unwrap().mean_and_std();
+        assert_eq!(none([1 << 62, 0, 1], vec![]), (vec![], vec![]));
+        assert_eq!(none([2, 3, 0], vec![1, 1]), (vec![], vec![]));
     }
 
     #[test]

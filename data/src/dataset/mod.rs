@@ -10,6 +10,7 @@ mod transform;
 use std::sync::Arc;
 
 pub use concat::Concat;
+pub(crate) use images::volume;
 pub use images::{Image, ImageDataset};
 pub use map::Map;
 pub use memory::InMemory;
@@ -192,6 +193,18 @@ mod tests {
         let both = InMemory::new([1, 2]).concat(InMemory::new([3])).concat(InMemory::new([]));
         assert_eq!((0..both.len()).map(|i| both.get(i).unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(matches!(both.get(3), Err(Error::Index { index: 3, len: 3 })));
+
+        struct Endless;
+        impl Dataset for Endless {
+            type Item = usize;
+            fn len(&self) -> usize {
+                usize::MAX
+            }
+            fn get(&self, index: usize) -> Result<usize> {
+                Ok(index)
+            }
+        }
+        assert_eq!(Endless.concat(Endless).len(), usize::MAX);
     }
 
     #[test]

@@ -45,8 +45,11 @@ impl<S: Sampler> Distributed<S> {
         Ok(Self { inner, rank, world, remainder })
     }
 
+    /// In 128 bits, since the last position of a huge sampler may lie beyond its end. Without any positions, a
+    /// position stays itself.
     fn inner_position(&self, position: usize) -> usize {
-        (self.rank + position * self.world) % self.inner.len()
+        let wide = self.rank as u128 + position as u128 * self.world as u128;
+        wide.checked_rem(self.inner.len() as u128).map_or(position, |inner| inner as usize)
     }
 }
 
@@ -118,6 +121,18 @@ mod tests {
             alone.sort_unstable();
             assert_eq!(together, alone);
         }
+    }
+
+    #[test]
+    fn any_length_and_position_are_taken() {
+        let epoch = Epoch { seed: 0, number: 0 };
+        let share = |len, rank, world| {
+            Distributed::new(crate::sampler::Sequential::new(len), rank, world, Remainder::Pad).unwrap()
+        };
+        let huge = share(usize::MAX, 5, 6);
+        assert_eq!(huge.index(epoch, huge.len() - 1), 2);
+        assert_eq!(share(0, 1, 2).index(epoch, 7), 7);
+        assert!(share(10, 1, 4).index(epoch, usize::MAX) < 10);
     }
 
     #[test]

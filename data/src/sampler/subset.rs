@@ -29,7 +29,8 @@ impl<S: Sampler> Sampler for SubsetSampler<S> {
     }
 
     fn index(&self, epoch: Epoch, position: usize) -> usize {
-        self.indices[self.order.index(epoch, position)]
+        // A position past the end stays itself, as in the order of the whole.
+        self.indices.get(self.order.index(epoch, position)).copied().unwrap_or(position)
     }
 }
 
@@ -48,5 +49,6 @@ mod tests {
 
         let sampler = SubsetSampler::sequential([9, 2, 4]);
         assert_eq!([0, 1, 2].map(|position| sampler.index(epoch, position)), [9, 2, 4]);
+        assert_eq!(sampler.index(epoch, 3), 3);
     }
 }

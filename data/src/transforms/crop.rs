@@ -1,4 +1,5 @@
 use super::Transform;
+use crate::dataset::volume;
 use crate::{Error, Image, Result, SampleRng};
 
 /// Cuts a window of fixed size from a random place of an image, padded with zeros first.
@@ -43,7 +44,13 @@ impl<T: Copy + Default> Transform<Image<T>> for RandomCrop {
         };
         let (top, left) = (rng.below(rows), rng.below(columns));
 
-        let mut pixels = vec![T::default(); channels * self.height * self.width];
+        let size = volume([channels, self.height, self.width]);
+        let mut pixels = Vec::new();
+        let Some(size) = size.filter(|&size| pixels.try_reserve_exact(size).is_ok()) else {
+            let message = format!("memory has no room for {}x{} pixels", self.height, self.width);
+            return Err(Error::argument("random crop", message));
+        };
+        pixels.resize(size, T::default());
         // The columns of the window that lie on the image.
         let from = self.padding.saturating_sub(left).min(self.width);
         let to = (self.padding + width).saturating_sub(left).clamp(from, self.width);
@@ -128,5 +135,15 @@ mod tests {
         let image = Image::new(vec![0_u8; 4], [1, 2, 2]).unwrap();
         let error = RandomCrop::new(5, 2).padding(1).apply(image, &mut SampleRng::new(0, 0, 0)).unwrap_err();
         assert_eq!(error.to_string(), "random crop: cannot cut 5x2 from an image of 2x2 padded by 1");
+    }
+
+    #[test]
+    fn a_window_larger_than_memory_is_refused() {
+        for side in [1 << 40, 1 << 31, 1 << 62] {
+            let image = Image::new(vec![0_u8; 4], [1, 2, 2]).unwrap();
+            let crop = RandomCrop::new(side, side).padding(side);
+            let error = crop.apply(image, &mut SampleRng::new(0, 0, 0)).unwrap_err().to_string();
+            assert!(error.starts_with("random crop: memory has no room for"), "{error}");
+        }
     }
 }

@@ -71,7 +71,10 @@ impl MultiheadAttention {
         value: &Tensor,
         options: AttendOptions<'_>,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let embed = self.out_proj.weight.tensor().dims()[0];
+        let embed = self.out_proj.weight.tensor().dims().first().copied().unwrap_or(0);
+        if self.heads == 0 || !embed.is_multiple_of(self.heads) {
+            return Err(indivisible(self.heads, embed));
+        }
         let fits = [query, key, value].iter().all(|t| t.rank() == 3 && t.dims()[2] == embed);
         if !fits || key.dims() != value.dims() || query.dims()[0] != key.dims()[0] {
             return Err(Error::shape(
@@ -147,20 +150,22 @@ impl MultiheadAttentionBuilder {
     /// runs out.
     pub fn init(self, device: &Device) -> Result<MultiheadAttention> {
         let MultiheadAttentionBuilder { embed, heads, bias, dropout, causal, dtype } = self;
-        let fail = |message| Err(Error::argument("multihead_attention", message));
         if heads == 0 || !embed.is_multiple_of(heads) {
-            return fail(format!("{heads} heads do not divide {embed} features"));
+            return Err(indivisible(heads, embed));
         }
         if !(0.0..=1.0).contains(&dropout) {
-            return fail(format!("dropout probability {dropout} is not in 0..=1"));
+            let message = format!("dropout probability {dropout} is not in 0..=1");
+            return Err(Error::argument("multihead_attention", message));
         }
-        let weight = Init::XavierUniform { gain: 1.0 }.tensor([3 * embed, embed], dtype, device)?;
+        // What is too large is refused as a shape.
+        let rows = embed.saturating_mul(3);
+        let weight = Init::XavierUniform { gain: 1.0 }.tensor([rows, embed], dtype, device)?;
         let zeros = |n: usize| Param::new(Tensor::zeros(n, dtype, device)?);
         let mut out_proj = Linear::new(embed, embed).bias(false).dtype(dtype).init(device)?;
         out_proj.bias = bias.then(|| zeros(embed)).transpose()?;
         Ok(MultiheadAttention {
             in_proj_weight: Param::new(weight)?,
-            in_proj_bias: bias.then(|| zeros(3 * embed)).transpose()?,
+            in_proj_bias: bias.then(|| zeros(rows)).transpose()?,
             out_proj,
             heads,
             dropout,
@@ -168,6 +173,11 @@ impl MultiheadAttentionBuilder {
             mode: Mode::default(),
         })
     }
+}
+
+#[cold]
+fn indivisible(heads: usize, embed: usize) -> Error {
+    Error::argument("multihead_attention", format!("{heads} heads do not divide {embed} features"))
 }
 
 /// Self-attention.

@@ -1,8 +1,9 @@
 //! Pooling.
 
-use gradus_tensor_core::{DType, Error, PoolOptions, Result, Tensor};
+use gradus_tensor_core::{DType, Error, PoolOptions, Result, Shape, Tensor};
 
 use super::spatial::{IntoSpatial, three};
+use crate::init::room;
 use crate::{Module, Parameters};
 
 fn windows<const D: usize>(kernel: impl IntoSpatial<D>) -> PoolOptions {
@@ -191,7 +192,9 @@ pub fn adaptive_avg_pool(input: &Tensor, size: &[usize]) -> Result<Tensor> {
 
 /// The matrix `[n, m]` whose columns average the windows.
 fn window_means(n: usize, m: usize, dtype: DType, device: &gradus_tensor_core::Device) -> Result<Tensor> {
-    let mut weights = vec![0.0f64; n * m];
+    let size = Shape::new(&[n, m])?.numel();
+    let mut weights = room(size, device)?;
+    weights.resize(size, 0.0);
     for i in 0..m {
         let (start, end) = (i * n / m, ((i + 1) * n).div_ceil(m));
         for row in start..end {

@@ -41,7 +41,7 @@ impl InvertedResidual {
         expansion: usize,
         device: &Device,
     ) -> Result<Self> {
-        let wide = inputs * expansion;
+        let wide = inputs.saturating_mul(expansion);
         let mut conv = Sequential::new();
         if expansion != 1 {
             conv.push(conv_bn_relu(inputs, wide, 1, 1, 1, device)?);

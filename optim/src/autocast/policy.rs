@@ -151,7 +151,8 @@ impl Policy {
             _ if widest == DType::F64 => widest,
             Precision::Lower => lower,
             Precision::Full => DType::F32,
-            Precision::Input => inputs[subject(op)],
+            // Of too few operands it is not there; the op refuses them.
+            Precision::Input => *inputs.get(subject(op))?,
             Precision::Widest => widest,
         };
         if (0..inputs.len()).all(|i| !concerned(i) || inputs[i] == target) {

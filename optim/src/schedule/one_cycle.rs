@@ -85,6 +85,7 @@ impl OneCycle {
                 (last, corners.top, corners.end),
             ]
         };
+        // A phase may end before step 0, and the next one is then under way at step 0, as it is in PyTorch.
         let mut from = 0.0;
         for (to, start, end) in phases {
             if step <= to && to > from {
@@ -94,7 +95,7 @@ impl OneCycle {
                     Annealing::Linear => start + (end - start) * share,
                 };
             }
-            from = to.max(from);
+            from = to;
         }
         corners.end
     }

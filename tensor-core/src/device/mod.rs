@@ -171,7 +171,8 @@ impl Device {
     /// [`Device::execute`] for operands whose storages are all here and for outputs that [`Op::infer`] has
     /// described already: what a backend around this device calls from its own [`Backend::execute`], without
     /// making a tensor of each operand. `storage` finds the storage of this device in its buffers. The storages
-    /// returned hold the outputs, contiguous and whole.
+    /// returned hold the outputs, contiguous and whole. What the views reach and whether they fit the op is not checked
+    /// here.
     ///
     /// # Errors
     /// What the backend returns; [`Error::Device`] for storages that live elsewhere.

@@ -6,8 +6,8 @@
 //! implements one, and autograd needs no rule for one. All index arithmetic of the project lives here.
 //!
 //! A layout is only ever made from a contiguous one by the verbs below, each of which keeps every
-//! reachable position inside the buffer. [`Layout::span`] states that invariant; the erased device
-//! checks it once per call so that kernels may rely on it.
+//! reachable position inside the buffer. [`Layout::span`] states that invariant: a tensor is only made where it
+//! holds, and a backend whose kernels rely on it checks it once per call, as the CPU's does.
 
 mod iter;
 mod views;

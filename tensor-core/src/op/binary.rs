@@ -109,8 +109,8 @@ impl BinaryOp {
                     if r != 0 && (r < 0) != (b < 0) { r + b } else { r }
                 }
             },
-            BinaryOp::Pow => match u32::try_from(b) {
-                Ok(b) => a.wrapping_pow(b),
+            BinaryOp::Pow => match u64::try_from(b) {
+                Ok(b) => wrapping_pow(a, b),
                 // A negative power of an integer: only ±1 have integer ones.
                 Err(_) => match a {
                     1 => 1,
@@ -165,6 +165,19 @@ impl BinaryOp {
         }
         Ok(super::one(a))
     }
+}
+
+/// A power of 64 bits, by squaring: [`i64::wrapping_pow`] takes exponents of 32 bits only.
+fn wrapping_pow(mut base: i64, mut exponent: u64) -> i64 {
+    let mut power = 1i64;
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            power = power.wrapping_mul(base);
+        }
+        base = base.wrapping_mul(base);
+        exponent /= 2;
+    }
+    power
 }
 
 /// A comparison of two tensors of one shape and dtype; the result is bool.
@@ -239,4 +252,20 @@ pub(super) fn infer_select(inputs: &[Meta]) -> Result<Metas> {
         return Err(Error::dtype("where", inputs, "both values must have one dtype after promotion"));
     }
     Ok(super::one(a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integer_powers_wrap_for_any_exponent() {
+        for (a, b) in [(3i64, 5u32), (-7, 41), (2, 64), (10, 0), (i64::MIN, 3), (-1, u32::MAX)] {
+            assert_eq!(BinaryOp::Pow.eval_int(a, i64::from(b)), Some(a.wrapping_pow(b)), "{a}^{b}");
+        }
+        // The order of 3 modulo 2^64 is 2^62.
+        assert_eq!(BinaryOp::Pow.eval_int(3, 1 << 62), Some(1));
+        assert_eq!(BinaryOp::Pow.eval_int(3, (1 << 62) + 4), Some(81));
+        assert_eq!(BinaryOp::Pow.eval_int(-1, i64::MAX), Some(-1));
+    }
 }

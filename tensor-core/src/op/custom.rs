@@ -41,8 +41,8 @@ pub trait CustomOp: Debug + Send + Sync + 'static {
         Differentiation::Forward
     }
 
-    /// The gradient of each input (`None`: no gradient flows to it), given inputs, outputs and the gradient
-    /// of each output (`None`: that output was not used). Called if [`CustomOp::differentiation`] says so.
+    /// The gradient of each input, of its shape and dtype (`None`: no gradient flows to it), given inputs, outputs and
+    /// the gradient of each output (`None`: that output was not used). Called if [`CustomOp::differentiation`] says so.
     ///
     /// # Errors
     /// Whatever its ops return.

@@ -381,7 +381,7 @@ fn check_axis(op: &'static str, axis: usize, x: Meta) -> Result<()> {
     if axis < x.shape.rank() {
         Ok(())
     } else {
-        Err(Error::Axis { op, axis: axis as isize, rank: x.shape.rank() })
+        Err(Error::Axis { op, axis: isize::try_from(axis).unwrap_or(isize::MAX), rank: x.shape.rank() })
     }
 }
 

@@ -65,8 +65,29 @@ impl Tensor {
         Op::Binary(op).run1(&[&a, &b])
     }
 
+    /// Whether a number can ride in an affine op, whose numbers are doubles: one that is added to integers, or
+    /// multiplied with them, must be one exactly. Bool tensors have no affine op.
+    pub(super) fn rides(&self, s: Scalar) -> bool {
+        match self.dtype().category() {
+            Category::Bool => false,
+            Category::Int => !matches!(s, Scalar::Int(n) if n.unsigned_abs() >= UnaryOp::WHOLE_BELOW),
+            Category::Float => true,
+        }
+    }
+
+    /// Whether the reciprocal of a number has as many digits as the number, in the dtype that this tensor of floats is
+    /// computed in. That of 0 or of an infinity is exact.
+    pub(super) fn has_reciprocal(&self, s: f64) -> bool {
+        let reciprocal = s.recip();
+        let normal = match self.dtype().accumulator() {
+            DType::F32 => (reciprocal as f32).is_normal(),
+            _ => reciprocal.is_normal(),
+        };
+        normal || s == 0.0 || !s.is_finite()
+    }
+
     /// A tensor of one number on this tensor's device, expanded to its shape.
-    fn filled_like(&self, value: Scalar, dtype: DType) -> Result<Tensor> {
+    pub(super) fn filled_like(&self, value: Scalar, dtype: DType) -> Result<Tensor> {
         let fill = Fill { value, out: Meta::new(Shape::SCALAR, dtype) };
         let device = self.device().innermost();
         device.execute_first(&Op::Fill(fill), &[])?.expand(self.shape())
@@ -82,7 +103,7 @@ impl Tensor {
         self.cast(self.dtype().accumulator())
     }
 
-    /// `mul * x + add`, in one op.
+    /// `mul * x + add`, in one op, which takes both numbers as doubles.
     ///
     /// # Errors
     /// The tensor is bool, or the device fails.
@@ -109,7 +130,7 @@ impl Tensor {
     /// Shapes do not broadcast, or devices do not meet.
     pub fn add<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
         match other.into() {
-            Operand::Scalar(s) if self.dtype() != DType::Bool => self.affine(1, s),
+            Operand::Scalar(s) if self.rides(s) => self.affine(1, s),
             other => self.binary_operand(BinaryOp::Add, other),
         }
     }
@@ -121,9 +142,8 @@ impl Tensor {
     pub fn sub<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
         match other.into() {
             Operand::Scalar(Scalar::Float(s)) => self.affine(1, -s),
-            Operand::Scalar(Scalar::Int(s)) if self.dtype() != DType::Bool => {
-                self.affine(1, s.wrapping_neg())
-            }
+            Operand::Scalar(Scalar::Int(s)) if self.dtype().is_float() => self.affine(1, -(s as f64)),
+            Operand::Scalar(Scalar::Int(s)) if self.rides(Scalar::Int(s)) => self.affine(1, -s),
             other => self.binary_operand(BinaryOp::Sub, other),
         }
     }
@@ -134,7 +154,7 @@ impl Tensor {
     /// Shapes do not broadcast, or devices do not meet.
     pub fn mul<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
         match other.into() {
-            Operand::Scalar(s) if self.dtype() != DType::Bool => self.affine(s, 0),
+            Operand::Scalar(s) if self.rides(s) => self.affine(s, 0),
             other => self.binary_operand(BinaryOp::Mul, other),
         }
     }
@@ -144,9 +164,16 @@ impl Tensor {
     /// # Errors
     /// Shapes do not broadcast, or devices do not meet.
     pub fn div<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
-        match other.into() {
+        let other = other.into();
+        match other {
             // Multiplying with the reciprocal is exact for powers of two and within one rounding otherwise.
-            Operand::Scalar(s) => self.to_float()?.affine(1.0 / s.to_f64(), 0),
+            Operand::Scalar(s) => {
+                let x = self.to_float()?;
+                match x.has_reciprocal(s.to_f64()) {
+                    true => x.affine(1.0 / s.to_f64(), 0),
+                    false => x.binary_operand(BinaryOp::Div, other),
+                }
+            }
             Operand::Tensor(t) => {
                 let (a, b) = meet_as_floats("div", self, t)?;
                 a.binary(BinaryOp::Div, &b)
@@ -218,16 +245,22 @@ impl Tensor {
         }
     }
 
-    /// `min(max(x, min), max)`; its gradient passes strictly between the limits.
+    /// `min(max(x, min), max)`; its gradient passes strictly between the limits. Integers with a limit that is a float
+    /// become `f32`.
     ///
     /// # Errors
-    /// `min` exceeds `max`.
+    /// `min` exceeds `max`, or one of them is NaN.
     pub fn clamp(&self, min: impl Into<Scalar>, max: impl Into<Scalar>) -> Result<Tensor> {
-        let (min, max) = (min.into().to_f64(), max.into().to_f64());
-        if min > max {
-            return Err(Error::argument("clamp", format!("min {min} exceeds max {max}")));
+        let (low, high) = (min.into(), max.into());
+        let (min, max) = (low.to_f64(), high.to_f64());
+        if min > max || min.is_nan() || max.is_nan() {
+            return Err(Error::argument(
+                "clamp",
+                format!("min {min} exceeds max {max}, or one is not a number"),
+            ));
         }
-        self.unary(UnaryOp::Clamp { min, max })
+        let dtype = self.dtype().promote_scalar(low).promote_scalar(high);
+        self.cast(dtype)?.unary(UnaryOp::Clamp { min, max })
     }
 
     /// `x` where positive, `slope * x` elsewhere.

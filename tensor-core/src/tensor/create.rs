@@ -92,6 +92,11 @@ impl Tensor {
     /// The dtype is bool or memory runs out.
     pub fn arange(start: i64, end: i64, dtype: DType, device: &Device) -> Result<Self> {
         let n = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+        let exact = |x: i64| x.unsigned_abs() <= 1 << 53;
+        if dtype == DType::I64 && start != 0 && !(exact(start) && exact(end)) {
+            // The op counts in doubles.
+            return Self::arange(0, n as i64, dtype, device)?.add(start);
+        }
         let out = Meta::new(n.into_shape()?, dtype);
         device.execute_first(&Op::Arange(Arange { start: start as f64, step: 1.0, out }), &[])
     }
@@ -111,9 +116,17 @@ impl Tensor {
         if !dtype.is_float() {
             return Err(Error::argument("linspace", format!("needs a float dtype, not {dtype}")));
         }
-        let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
-        let out = Meta::new(n.into_shape()?, dtype);
-        device.execute_first(&Op::Arange(Arange { start, step, out }), &[])
+        let count = |start: f64, step: f64, n: usize| {
+            let out = Meta::new(n.into_shape()?, dtype);
+            device.execute_first(&Op::Arange(Arange { start, step, out }), &[])
+        };
+        if n < 2 {
+            return count(start, 0.0, n);
+        }
+        // The second half is counted from the end, so that it is reached whatever rounding does to the step.
+        let (step, half) = ((end - start) / (n - 1) as f64, n / 2);
+        let (first, second) = (count(start, step, half)?, count(end, -step, n - half)?);
+        Self::cat(&[&first, &second.flip(0)?], 0)
     }
 
     /// The identity matrix of size `n`.
@@ -128,7 +141,7 @@ impl Tensor {
     /// # Errors
     /// Memory runs out.
     pub fn eye(n: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let i = Self::arange(0, n as i64, DType::I64, device)?;
+        let i = Self::arange(0, i64::try_from(n).unwrap_or(i64::MAX), DType::I64, device)?;
         i.unsqueeze(1)?.eq(&i.unsqueeze(0)?)?.cast(dtype)
     }
 

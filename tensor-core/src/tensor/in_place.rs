@@ -128,6 +128,21 @@ impl Tensor {
     fn assign_operand(&mut self, op: BinaryOp, other: Operand<'_>) -> Result<()> {
         match (op, other) {
             (_, Operand::Tensor(t)) => self.binary_assign(op, t),
+            (BinaryOp::Div, Operand::Scalar(Scalar::Float(s))) if !self.dtype().is_float() => {
+                let rule =
+                    format!("a {} tensor cannot hold its quotients by {s}; cast it first", self.dtype());
+                Err(crate::Error::dtype("div", &[self.meta()], rule))
+            }
+            // Integers are divided and not multiplied with a reciprocal, and not every number rides in an affine op.
+            (_, Operand::Scalar(s))
+                if match op {
+                    BinaryOp::Div => !self.dtype().is_float() || !self.has_reciprocal(s.to_f64()),
+                    _ => !self.rides(s),
+                } =>
+            {
+                let other = self.filled_like(s, self.dtype())?;
+                self.binary_assign(op, &other)
+            }
             (BinaryOp::Add, Operand::Scalar(s)) => self.affine_assign(1.0, s),
             (BinaryOp::Sub, Operand::Scalar(s)) => self.affine_assign(1.0, -s.to_f64()),
             (BinaryOp::Div, Operand::Scalar(s)) => self.affine_assign(1.0 / s.to_f64(), 0.0),
@@ -179,10 +194,10 @@ impl Tensor {
         self.assign_operand(BinaryOp::Mul, other.into())
     }
 
-    /// `self /= other`, in place.
+    /// `self /= other`, in place; integers divide towards negative infinity.
     ///
     /// # Errors
-    /// As [`Tensor::add_assign`].
+    /// As [`Tensor::add_assign`]; an integer is divided by zero, or by a number that is a float.
     pub fn div_assign<'a>(&mut self, other: impl Into<Operand<'a>>) -> Result<()> {
         self.assign_operand(BinaryOp::Div, other.into())
     }

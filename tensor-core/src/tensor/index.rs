@@ -118,7 +118,8 @@ impl Tensor {
         if self.dtype() != DType::I64 {
             return Err(Error::dtype("one_hot", &[self.meta()], "labels must be i64"));
         }
-        let all = Tensor::arange(0, classes as i64, DType::I64, self.device().innermost())?;
+        let classes = i64::try_from(classes).unwrap_or(i64::MAX);
+        let all = Tensor::arange(0, classes, DType::I64, self.device().innermost())?;
         self.unsqueeze(-1)?.eq(&all)?.cast(dtype)
     }
 
@@ -245,7 +246,9 @@ impl Tensor {
         }
         let device = self.device().innermost();
         let (rows, cols) = (self.dim(-2)? as i64, self.dim(-1)? as i64);
-        let row = Tensor::arange(0, rows, DType::I64, device)?.add(diagonal as i64)?.unsqueeze(1)?;
+        // Beyond the corners nothing changes, and sums might not be numbers.
+        let diagonal = (diagonal as i64).clamp(-rows, cols);
+        let row = Tensor::arange(0, rows, DType::I64, device)?.add(diagonal)?.unsqueeze(1)?;
         Tensor::arange(0, cols, DType::I64, device)?.unsqueeze(0)?.le(&row)
     }
 

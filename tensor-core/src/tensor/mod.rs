@@ -338,13 +338,12 @@ impl Tensor {
     /// # Errors
     /// There is not exactly one element, or the device fails.
     pub fn item<T: HostElement>(&self) -> Result<T> {
-        match self.to_vec()?[..] {
-            [x] => Ok(x),
-            ref all => Err(Error::shape(
-                "item",
-                &[self.meta()],
-                format!("expects a tensor of exactly one element, got {}", all.len()),
-            )),
+        let wrong = |n: usize| {
+            Error::shape("item", &[self.meta()], format!("expects a tensor of exactly one element, got {n}"))
+        };
+        if self.numel() != 1 {
+            return Err(wrong(self.numel()));
         }
+        self.to_vec()?.first().copied().ok_or_else(|| wrong(0))
     }
 }

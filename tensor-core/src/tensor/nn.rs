@@ -333,16 +333,27 @@ impl Tensor {
                     ),
                 ));
             }
-            let full = (n - 1) * stride + dilation * (k - 1) + 1 + extra[d];
-            size[d] = full.checked_sub(2 * padding).filter(|&s| s > 0).ok_or_else(|| {
-                Error::shape(op, &metas(&[self, weight]), format!("padding {padding} leaves no output"))
+            let output = || {
+                let between = (n - 1).checked_mul(stride)?.checked_add(dilation.checked_mul(k - 1)?)?;
+                let full = between.checked_add(extra[d])?.checked_add(1)?;
+                full.checked_sub(padding.checked_mul(2)?).filter(|&size| size > 0)
+            };
+            size[d] = output().ok_or_else(|| {
+                let rule = format!(
+                    "stride {stride}, dilation {dilation} and padding {padding} leave no output, or one that memory cannot address"
+                );
+                Error::shape(op, &metas(&[self, weight]), rule)
             })?;
         }
         let out = Op::ConvBackwardInput { conv, size }.run1(&[self, weight])?;
         match bias {
             Some(bias) => {
                 let mut dims = vec![1; self.rank()];
-                dims[1] = bias.numel();
+                dims[1] = out.dims()[1];
+                if bias.dims() != &dims[1..2] {
+                    let rule = format!("bias must have shape [{}]", dims[1]);
+                    return Err(Error::shape(op, &metas(&[self, weight, bias]), rule));
+                }
                 out.add(&bias.reshape(dims)?)
             }
             None => Ok(out),

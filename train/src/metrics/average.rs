@@ -23,7 +23,7 @@ impl Average {
     pub fn add(&mut self, mean: f64, samples: usize) {
         if samples > 0 {
             self.sum += mean * samples as f64;
-            self.samples += samples as u64;
+            self.samples = self.samples.saturating_add(samples as u64);
         }
     }
 
@@ -40,7 +40,7 @@ impl Average {
     /// Adds what another average has seen, as if it had been seen here.
     pub fn merge(&mut self, other: &Self) {
         self.sum += other.sum;
-        self.samples += other.samples;
+        self.samples = self.samples.saturating_add(other.samples);
     }
 }
 
@@ -61,8 +61,7 @@ impl Accuracy {
             let message = format!("{correct} of {samples} samples cannot be right");
             return Err(Error::argument("Accuracy::add", message));
         }
-        self.correct += correct as u64;
-        self.samples += samples as u64;
+        self.merge(&Self { correct: correct as u64, samples: samples as u64 });
         Ok(())
     }
 
@@ -93,8 +92,8 @@ impl Accuracy {
 
     /// Adds what another accuracy has seen, as if it had been seen here.
     pub fn merge(&mut self, other: &Self) {
-        self.correct += other.correct;
-        self.samples += other.samples;
+        self.correct = self.correct.saturating_add(other.correct);
+        self.samples = self.samples.saturating_add(other.samples);
     }
 }
 
@@ -148,6 +147,19 @@ mod tests {
         }
         left.merge(&right);
         assert_eq!(left, whole);
+    }
+
+    #[test]
+    fn counts_stay_at_the_largest_number() {
+        let mut average = Average::of(1.0, usize::MAX);
+        average.add(1.0, usize::MAX);
+        average.merge(&Average::of(1.0, 1));
+        assert_eq!(average.samples(), u64::MAX);
+        let mut accuracy = Accuracy::default();
+        for _ in 0..2 {
+            accuracy.add(usize::MAX, usize::MAX).unwrap();
+        }
+        assert_eq!((accuracy.value(), accuracy.samples()), (Some(1.0), u64::MAX));
     }
 
     #[test]

@@ -45,15 +45,18 @@ impl Axis {
     }
 }
 
+/// The least extent of an axis: the distance between its ticks must not be 0.
+const SMALLEST: f64 = 1e-300;
+
 /// A range that has an extent, is finite, and is not so narrow that its ticks would be equal.
 fn widened(low: f64, high: f64) -> (f64, f64) {
     let bound = |v: f64| if v.is_finite() { v.clamp(-1e300, 1e300) } else { 0.0 };
     let (low, high) = (bound(low.min(high)), bound(low.max(high)));
-    let least = low.abs().max(high.abs()) * 1e-6;
-    if high - low > least {
+    let size = low.abs().max(high.abs());
+    if high - low > (size * 1e-6).max(SMALLEST) {
         return (low, high);
     }
-    let margin = if least > 0.0 { low.abs().max(high.abs()) * 0.1 } else { 0.5 };
+    let margin = if size > SMALLEST { size * 0.1 } else { 0.5 };
     (low - margin, high + margin)
 }
 
@@ -86,6 +89,8 @@ mod tests {
         let axis = Axis::rounded(2.0, 2.0, 4);
         assert!(axis.low < 2.0 && axis.high > 2.0);
         assert_eq!(Axis::rounded(0.0, 0.0, 4).position(0.0), 0.5);
+        // Ticks of a step of 0 would be without end.
+        assert!(Axis::exact(0.0, 5e-324, 4, false).ticks().len() < 10);
     }
 
     proptest! {

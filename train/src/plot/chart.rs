@@ -204,6 +204,7 @@ mod tests {
             Chart::new("one point").x_label("epoch").series("a", [(1.0, 0.5)]),
             Chart::new("gap").series("a", [(1.0, 0.5), (2.0, nan), (3.0, 0.2), (4.0, 0.1)]),
             Chart::new("extreme").series("größer", [(-f64::MAX, -f64::MAX), (f64::MAX, f64::MAX)]),
+            Chart::new("tiny").series("a", [(0.0, 0.0), (5e-324, 5e-324), (1e-310, 0.0)]),
             Chart::new("constant").series("a", (0..100).map(|x| (f64::from(x), 3.0))),
         ];
         for chart in charts {

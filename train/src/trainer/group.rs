@@ -67,7 +67,7 @@ impl Group {
             }
         }
         self.batches += 1;
-        self.samples += samples;
+        self.samples = self.samples.saturating_add(samples);
         Ok(())
     }
 

@@ -21,11 +21,11 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.evaluating { "evaluation batch" } else { "batch" };
-        let (epoch, batch) = (self.epoch + 1, self.batch + 1);
+        let (epoch, batch) = (self.epoch.saturating_add(1), self.batch.saturating_add(1));
         if self.evaluating {
             write!(f, "epoch {epoch}, {what} {batch} (after optimizer step {})", self.step)
         } else {
-            write!(f, "epoch {epoch}, {what} {batch} (optimizer step {})", self.step + 1)
+            write!(f, "epoch {epoch}, {what} {batch} (optimizer step {})", self.step.saturating_add(1))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use gradus_tensor_core::{Result, Tensor};
+use gradus_tensor_core::{Error, Result, Tensor};
 
 use super::RecurrentWeights;
 use crate::Param;
@@ -42,6 +42,11 @@ impl RnnCell {
     pub(super) const RELU: RnnCell = RnnCell { relu: true };
 }
 
+#[cold]
+fn wrong_state<C: Cell>(state: &[Tensor]) -> Error {
+    Error::argument(C::NAME, format!("a state has {} tensors, not {}", C::STATES, state.len()))
+}
+
 fn last(all: &Tensor) -> Result<Tensor> {
     all.select(0, all.dims()[0].saturating_sub(1))
 }
@@ -52,8 +57,9 @@ impl Cell for LstmCell {
     const STATES: usize = 2;
 
     fn run(&self, weights: &RecurrentWeights, x: &Tensor, state: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+        let [h0, c0] = state else { return Err(wrong_state::<Self>(state)) };
         let gates = weights.project_with_both(x)?;
-        let (y, c) = gates.lstm(weights.weight_hh.value()?, &state[0], &state[1])?;
+        let (y, c) = gates.lstm(weights.weight_hh.value()?, h0, c0)?;
         let ends = vec![last(&y)?, last(&c)?];
         Ok((y, ends))
     }
@@ -65,10 +71,11 @@ impl Cell for GruCell {
     const STATES: usize = 1;
 
     fn run(&self, weights: &RecurrentWeights, x: &Tensor, state: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+        let [h0] = state else { return Err(wrong_state::<Self>(state)) };
         let bias = |bias: &Option<Param>| bias.as_ref().map(|b| b.value().cloned()).transpose();
         let (ih, hh) = (bias(&weights.bias_ih)?, bias(&weights.bias_hh)?);
         let gates = x.linear(weights.weight_ih.value()?, ih.as_ref())?;
-        let y = gates.gru(weights.weight_hh.value()?, &state[0], hh.as_ref())?;
+        let y = gates.gru(weights.weight_hh.value()?, h0, hh.as_ref())?;
         let ends = vec![last(&y)?];
         Ok((y, ends))
     }
@@ -80,9 +87,10 @@ impl Cell for RnnCell {
     const STATES: usize = 1;
 
     fn run(&self, weights: &RecurrentWeights, x: &Tensor, state: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+        let [h0] = state else { return Err(wrong_state::<Self>(state)) };
         let inputs = weights.project_with_both(x)?;
         let w_hh = weights.weight_hh.value()?;
-        let mut h = state[0].clone();
+        let mut h = h0.clone();
         let mut all = Vec::new();
         for t in 0..inputs.dims()[0] {
             let sum = h.linear(w_hh, None)?.add(&inputs.select(0, t)?)?;

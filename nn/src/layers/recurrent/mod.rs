@@ -281,8 +281,9 @@ impl<C: Cell> RecurrentBuilder<C> {
             return fail(format!("dropout probability {dropout} is not in 0..=1"));
         }
         let directions = 1 + usize::from(bidirectional);
-        let weights = (0..layers * directions).map(|k| {
-            let inputs = if k < directions { inputs } else { directions * hidden };
+        // What is too large is refused as a shape.
+        let weights = (0..layers.saturating_mul(directions)).map(|k| {
+            let inputs = if k < directions { inputs } else { hidden.saturating_mul(directions) };
             RecurrentWeights::new(C::GATES, inputs, hidden, self.bias, self.dtype, device)
         });
         Ok(Recurrent {

@@ -30,8 +30,9 @@ impl RecurrentWeights {
     ) -> Result<Self> {
         let bound = 1.0 / (hidden as f64).sqrt();
         let init = Init::Uniform { low: -bound, high: bound };
-        let weight = |columns: usize| Param::new(init.tensor([gates * hidden, columns], dtype, device)?);
-        let vector = || Param::new(init.tensor(gates * hidden, dtype, device)?);
+        let rows = hidden.saturating_mul(gates);
+        let weight = |columns: usize| Param::new(init.tensor([rows, columns], dtype, device)?);
+        let vector = || Param::new(init.tensor(rows, dtype, device)?);
         Ok(RecurrentWeights {
             weight_ih: weight(inputs)?,
             weight_hh: weight(hidden)?,
@@ -41,11 +42,11 @@ impl RecurrentWeights {
     }
 
     pub(super) fn inputs(&self) -> usize {
-        self.weight_ih.tensor().dims()[1]
+        columns(&self.weight_ih)
     }
 
     pub(super) fn hidden(&self) -> usize {
-        self.weight_hh.tensor().dims()[1]
+        columns(&self.weight_hh)
     }
 
     /// What inputs and both biases contribute to the gates.
@@ -89,4 +90,9 @@ impl RecurrentWeights {
             }
         }
     }
+}
+
+/// The columns of a matrix; 0 if a parameter was set to what is none, which the ops refuse.
+fn columns(param: &Param) -> usize {
+    param.tensor().dims().get(1).copied().unwrap_or(0)
 }
