@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use gradus_tensor_core::{
-    Backend, Buffers, Device, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
-    Storage, Tensor, View, ViewMut,
+    Backend, Buffers, Device, Error, Few, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome,
+    Result, Storage, Tensor, View, ViewMut,
 };
 use smallvec::SmallVec;
 
@@ -68,6 +68,7 @@ pub(crate) fn inner(view: &View<'_, Tracked>) -> Result<Tensor> {
     view.buffer.inner.tensor(*view.layout)
 }
 
+#[inline]
 pub(crate) fn edge(view: &View<'_, Tracked>) -> Option<Edge> {
     let (node, output) = view.buffer.node.as_ref()?;
     let layout = (!view.layout.covers(view.buffer.inner.len())).then(|| Box::new(*view.layout));
@@ -104,28 +105,29 @@ impl Backend for Autodiff {
             }
             Class::Constant | Class::Differentiable => {}
         }
-        let mut outputs = self.inner.execute_views(op, inputs, |tracked| &tracked.inner, metas)?;
+        let outputs = self.inner.execute_views(op, inputs, |tracked| &tracked.inner, metas)?;
         if anomaly::enabled() {
             let operands: Vec<Tensor> = inputs.iter().map(inner).collect::<Result<_>>()?;
-            let made: Vec<Tensor> = outputs.iter().map(Storage::flat).collect();
+            let made: Vec<Tensor> = outputs.as_slice().iter().map(Storage::flat).collect();
             anomaly::check(op.name(), "forward", &operands, &made, anomaly::call_site().as_deref())?;
         }
         let node = match class {
-            Class::Differentiable => Some(record(op, inputs, &outputs, metas)?),
+            Class::Differentiable => Some(record(op, inputs, outputs.as_slice(), metas)?),
             _ => None,
         };
         let is_tracked = |i: usize| metas[i].dtype.is_float() && rules::output_is_tracked(op, i);
-        if outputs.len() == 1
-            && let Some(inner) = outputs.pop()
-        {
-            let node = node.filter(|_| is_tracked(0)).map(|n| (n, 0));
-            return Ok(Outcome::Done(Buffers::from(Tracked::new(inner, node))));
-        }
-        let track = |(i, inner): (usize, Storage)| {
-            let node = node.as_ref().filter(|_| is_tracked(i)).map(|n| (n.clone(), i));
-            Tracked::new(inner, node)
-        };
-        Ok(Outcome::Done(outputs.into_iter().enumerate().map(track).collect()))
+        Ok(Outcome::Done(match outputs {
+            Few::One(inner) => {
+                Buffers::from(Tracked::new(inner, node.filter(|_| is_tracked(0)).map(|n| (n, 0))))
+            }
+            outputs => {
+                let track = |(i, inner): (usize, Storage)| {
+                    let node = node.as_ref().filter(|_| is_tracked(i)).map(|n| (n.clone(), i));
+                    Tracked::new(inner, node)
+                };
+                outputs.into_iter().enumerate().map(track).collect()
+            }
+        }))
     }
 
     fn execute_in_place(
@@ -234,32 +236,37 @@ pub(crate) fn record(
     outputs: &[Storage],
     metas: &[Meta],
 ) -> Result<Arc<Node>> {
-    let edges: Edges = match views {
-        [x] => SmallVec::from_buf_and_len([edge(x), None], 1),
-        [a, b] => SmallVec::from_buf([edge(a), edge(b)]),
-        views => views.iter().map(edge).collect(),
-    };
-    let saves = rules::saves(op, &edges);
-    if let Op::Binary(op) = *op
-        && saves == Saves::default()
-    {
-        return Ok(Node::new(edges, metas, State::Light(op)));
-    }
+    Node::try_new(views.iter().map(edge), metas, |edges| {
+        let saves = rules::saves(op, edges);
+        match op {
+            Op::Binary(op) if saves == Saves::default() => Ok(State::Light(*op)),
+            op => save(op, saves, views, outputs, metas).map(State::Saved),
+        }
+    })
+}
+
+/// What the rule of an op reads.
+#[inline(never)]
+fn save(
+    op: &Op,
+    saves: Saves,
+    views: &[View<'_, Tracked>],
+    outputs: &[Storage],
+    metas: &[Meta],
+) -> Result<Arc<Saved>> {
     let rule = Rule::Op(op.clone());
-    let saved = if saves == Saves::default() {
-        Saved::nothing(rule)
-    } else {
-        let keep = |mask: u8, all: usize, tensor: &dyn Fn(usize) -> Result<Tensor>| -> Result<Kept> {
-            if mask == 0 {
-                return Ok(Kept::new());
-            }
-            (0..all).map(|i| Saves::names(mask, i).then(|| tensor(i)).transpose()).collect()
-        };
-        let inputs = keep(saves.inputs, views.len(), &|i| inner(&views[i]))?;
-        let outputs =
-            keep(saves.outputs, outputs.len(), &|i| outputs[i].tensor(Layout::contiguous(metas[i].shape)))?;
-        let operands = if saves.metas { views.iter().map(View::meta).collect() } else { Vec::new() };
-        Saved::new(rule, inputs, outputs, operands)
+    if saves == Saves::default() {
+        return Ok(Arc::new(Saved::nothing(rule)));
+    }
+    let keep = |mask: u8, all: usize, tensor: &dyn Fn(usize) -> Result<Tensor>| -> Result<Kept> {
+        if mask == 0 {
+            return Ok(Kept::new());
+        }
+        (0..all).map(|i| Saves::names(mask, i).then(|| tensor(i)).transpose()).collect()
     };
-    Ok(Node::new(edges, metas, State::Saved(Arc::new(saved))))
+    let inputs = keep(saves.inputs, views.len(), &|i| inner(&views[i]))?;
+    let outputs =
+        keep(saves.outputs, outputs.len(), &|i| outputs[i].tensor(Layout::contiguous(metas[i].shape)))?;
+    let operands = if saves.metas { views.iter().map(View::meta).collect() } else { Vec::new() };
+    Ok(Arc::new(Saved::new(rule, inputs, outputs, operands)))
 }

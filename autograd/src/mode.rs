@@ -7,6 +7,7 @@ thread_local! {
 }
 
 /// Whether ops on tracked tensors are recorded on this thread.
+#[inline]
 pub fn is_grad_enabled() -> bool {
     ENABLED.get()
 }

@@ -4,6 +4,7 @@
 //! the nodes that read them, by nothing else: when the last of them goes, so does the graph. Nodes carry a
 //! number that grows with time, so a larger number is never needed by a smaller one.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -43,6 +44,7 @@ pub(crate) struct Edge {
 pub(crate) type Edges = SmallVec<[Option<Edge>; 2]>;
 
 /// The buffers of the autodiff backend: a buffer of the inner device, and what made it.
+#[repr(C)] // The storage where it is copied in the pieces that it was written in: see `Meta`.
 pub struct Tracked {
     pub(crate) inner: Storage,
     pub(crate) node: Option<(Arc<Node>, usize)>,
@@ -160,18 +162,30 @@ impl Drop for Saved {
 
 impl Node {
     pub(crate) fn new(edges: Edges, outputs: &[Meta], state: State) -> Arc<Self> {
+        let Ok(node) = Self::try_new::<Infallible>(edges.into_iter(), outputs, |_| Ok(state));
+        node
+    }
+
+    /// A node whose state depends on its edges. They are made where they stay.
+    #[inline]
+    pub(crate) fn try_new<E>(
+        edges: impl Iterator<Item = Option<Edge>>,
+        outputs: &[Meta],
+        state: impl FnOnce(&Edges) -> Result<State, E>,
+    ) -> Result<Arc<Self>, E> {
         let mut node = pool::take();
         if let Some(empty) = Arc::get_mut(&mut node) {
-            empty.id = NEXT.fetch_add(1, Ordering::Relaxed);
-            empty.edges = edges;
+            edges.for_each(|edge| empty.edges.push(edge));
+            *empty.state_mut() = state(&empty.edges)?;
             match outputs {
-                [output] => empty.outputs.push(*output),
+                // By parts: see `Meta`.
+                [output] => empty.outputs.push(Meta::new(output.shape, output.dtype)),
                 outputs => empty.outputs.extend_from_slice(outputs),
             }
-            *empty.state_mut() = state;
+            empty.id = NEXT.fetch_add(1, Ordering::Relaxed);
             empty.site = crate::anomaly::call_site();
         }
-        node
+        Ok(node)
     }
 
     pub(crate) fn leaf(id: LeafId, meta: Meta) -> Arc<Self> {

@@ -29,6 +29,10 @@ pub(crate) fn give(node: Arc<Node>) {
     // Takes memory only where the graph branches.
     let mut others = Vec::new();
     while let Some(mut node) = next.take().or_else(|| others.pop()) {
+        // Most handles are not the last, which is seen without the exclusive access that `get_mut` takes.
+        if Arc::strong_count(&node) > 1 {
+            continue;
+        }
         let Some(last) = Arc::get_mut(&mut node) else { continue };
         for edge in last.edges.iter_mut().filter_map(Option::take) {
             if let Some(other) = next.replace(edge.node) {

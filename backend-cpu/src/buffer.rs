@@ -1,8 +1,9 @@
 //! Memory of the backend: a typed run of elements.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use gradus_tensor_core::{DType, Element, Result};
+use gradus_tensor_core::{Buffers, DType, Element, Result};
 
 use crate::alloc::{Allocator, Block};
 
@@ -40,17 +41,25 @@ impl CpuBuffer {
     /// A buffer of arbitrary old contents: the caller writes every element before anyone reads one.
     #[inline]
     pub(crate) fn new(allocator: &Arc<Allocator>, dtype: DType, len: usize) -> Result<Self> {
-        let bytes = len.saturating_mul(dtype.size());
-        #[cfg(all(test, unix))]
-        let inline = bytes <= INLINE && allocator.guard.is_none();
-        #[cfg(not(all(test, unix)))]
-        let inline = bytes <= INLINE;
-        let storage = if inline {
-            Storage::Inline(Inline([0; INLINE / 8]))
-        } else {
-            Storage::Heap(allocator.take(bytes)?)
-        };
+        if Self::fits_inside(allocator, dtype, len) {
+            return Ok(Self::inside(allocator, dtype, len));
+        }
+        let storage = Storage::Heap(allocator.take(len.saturating_mul(dtype.size()))?);
         Ok(Self { dtype, len, storage, allocator: allocator.clone() })
+    }
+
+    #[inline]
+    fn fits_inside(_allocator: &Allocator, dtype: DType, len: usize) -> bool {
+        #[cfg(all(test, unix))]
+        if _allocator.guard.is_some() {
+            return false;
+        }
+        len.saturating_mul(dtype.size()) <= INLINE
+    }
+
+    #[inline]
+    fn inside(allocator: &Arc<Allocator>, dtype: DType, len: usize) -> Self {
+        Self { dtype, len, storage: Storage::Inline(Inline([0; INLINE / 8])), allocator: allocator.clone() }
     }
 
     /// The element type.
@@ -123,6 +132,51 @@ impl CpuBuffer {
         let start = self.ptr_mut();
         // SAFETY: the storage holds `len` elements of `T`; every bit pattern is one of a plain number.
         unsafe { std::slice::from_raw_parts_mut(start, self.len) }
+    }
+}
+
+/// A buffer that is filled where tensors will share it: one that holds its elements inside is not moved then, which
+/// would take longer than filling it.
+#[derive(Debug)]
+pub(crate) struct Fresh(
+    // The only handle until it is given away.
+    Arc<CpuBuffer>,
+);
+
+impl Fresh {
+    /// As [`CpuBuffer::new`].
+    #[inline]
+    pub(crate) fn new(allocator: &Arc<Allocator>, dtype: DType, len: usize) -> Result<Self> {
+        if CpuBuffer::fits_inside(allocator, dtype, len) {
+            // Not by way of a result, from which it would be copied.
+            return Ok(Fresh(Arc::new(CpuBuffer::inside(allocator, dtype, len))));
+        }
+        CpuBuffer::new(allocator, dtype, len).map(|buffer| Fresh(Arc::new(buffer)))
+    }
+}
+
+impl Deref for Fresh {
+    type Target = CpuBuffer;
+
+    #[inline]
+    fn deref(&self) -> &CpuBuffer {
+        &self.0
+    }
+}
+
+impl DerefMut for Fresh {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut CpuBuffer {
+        // SAFETY: the handle was made by `new` and is never cloned, and it is exclusively borrowed. (`Arc::get_mut` would
+        // ask again, with two of the atomic operations that such a buffer has few of.)
+        unsafe { &mut *Arc::as_ptr(&self.0).cast_mut() }
+    }
+}
+
+impl From<Fresh> for Buffers<CpuBuffer> {
+    #[inline]
+    fn from(buffer: Fresh) -> Self {
+        Buffers::made(buffer.0)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use gradus_tensor_core::{DType, Device, Error, MemoryStats, Meta, Result};
 
 use crate::alloc::Allocator;
+use crate::buffer::Fresh;
 use crate::team::Team;
 use crate::{CpuBuffer, Level, Precision};
 
@@ -89,6 +90,12 @@ impl Cpu {
     #[inline]
     pub(crate) fn alloc(&self, meta: &Meta) -> Result<CpuBuffer> {
         CpuBuffer::new(&self.allocator, meta.dtype, meta.shape.numel())
+    }
+
+    /// A new buffer for an element-wise op to return; the kernel writes every element.
+    #[inline]
+    pub(crate) fn fresh(&self, dtype: DType, len: usize) -> Result<Fresh> {
+        Fresh::new(&self.allocator, dtype, len)
     }
 
     /// A new buffer of that many elements; the kernel writes every one.

@@ -14,8 +14,8 @@ pub(crate) type Done = Result<Outcome<Buffers<CpuBuffer>>>;
 
 /// The result of an op of one output.
 #[inline]
-pub(crate) fn done(buffer: CpuBuffer) -> Done {
-    Ok(Outcome::Done(Buffers::from(buffer)))
+pub(crate) fn done(buffer: impl Into<Buffers<CpuBuffer>>) -> Done {
+    Ok(Outcome::Done(buffer.into()))
 }
 
 impl Backend for Cpu {
@@ -49,10 +49,12 @@ impl Backend for Cpu {
     }
 
     fn execute(&self, op: &Op, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Done {
-        for view in inputs {
-            check(view)?;
+        if let Some(view) = inputs.iter().find(|view| !within(view.buffer, view.layout, view.dtype)) {
+            return Err(foreign_view(view.buffer, view.meta()));
         }
-        verify(op, inputs, out)?;
+        if !fits(op, inputs, out)? {
+            return Err(Error::argument(op.name(), "the operands do not fit the op or its outputs"));
+        }
         match op {
             Op::Fill(fill) => kernels::create::fill(self, fill, &out[0]),
             Op::Arange(op) => kernels::create::arange(self, op, &out[0]),
@@ -124,7 +126,9 @@ impl Backend for Cpu {
         let sources: SmallVec<[Meta; 2]> = inputs.iter().map(View::meta).collect();
         op.check(&metas, &sources)?;
         for target in targets.iter() {
-            within(target.buffer, target.layout, target.dtype)?;
+            if !within(target.buffer, target.layout, target.dtype) {
+                return Err(foreign_view(target.buffer, target.meta()));
+            }
             // Threads write without looking at each other.
             if !matches!(op, InPlaceOp::Accumulate) && !target.layout.is_injective() {
                 return Err(Error::argument(op.name(), "a target names an element twice"));
@@ -145,20 +149,15 @@ impl Backend for Cpu {
 /// of its buffer.
 #[inline]
 pub(crate) fn check(view: &View<'_, CpuBuffer>) -> Result<()> {
-    within(view.buffer, view.layout, view.dtype)
+    match within(view.buffer, view.layout, view.dtype) {
+        true => Ok(()),
+        false => Err(foreign_view(view.buffer, view.meta())),
+    }
 }
 
 #[inline(always)]
-fn within(
-    buffer: &CpuBuffer,
-    layout: &gradus_tensor_core::Layout,
-    dtype: gradus_tensor_core::DType,
-) -> Result<()> {
-    if dtype == buffer.dtype() && (layout.covers(buffer.len()) || layout.span().end <= buffer.len()) {
-        Ok(())
-    } else {
-        Err(foreign_view(buffer, layout.meta(dtype)))
-    }
+fn within(buffer: &CpuBuffer, layout: &gradus_tensor_core::Layout, dtype: gradus_tensor_core::DType) -> bool {
+    dtype == buffer.dtype() && (layout.covers(buffer.len()) || layout.span().end <= buffer.len())
 }
 
 #[cold]
@@ -167,10 +166,10 @@ fn foreign_view(buffer: &CpuBuffer, view: Meta) -> Error {
     Error::argument("execute", format!("a view {view} does not lie in its buffer of {len} {dtype} elements"))
 }
 
-/// Shapes and dtypes fit the op. The device has checked them already; kernels may be reached without it.
+/// Whether shapes and dtypes fit the op. The device has checked them already; kernels may be reached without it.
 #[inline]
-fn verify(op: &Op, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Result<()> {
-    let ok = match (op, inputs, out) {
+fn fits(op: &Op, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Result<bool> {
+    Ok(match (op, inputs, out) {
         // The common cases without the cost of inference.
         (Op::Unary(op), [x], [out]) => {
             x.dtype == out.dtype
@@ -191,6 +190,5 @@ fn verify(op: &Op, inputs: &[View<'_, CpuBuffer>], out: &[Meta]) -> Result<()> {
             let metas: SmallVec<[Meta; 4]> = inputs.iter().map(View::meta).collect();
             op.infer(&metas)?.as_slice() == out
         }
-    };
-    if ok { Ok(()) } else { Err(Error::argument(op.name(), "the operands do not fit the op or its outputs")) }
+    })
 }

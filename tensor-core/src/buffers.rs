@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use crate::Few;
 
 /// The output buffers of one op; almost always one.
 ///
@@ -18,12 +18,15 @@ use smallvec::SmallVec;
 /// assert_eq!(two.iter().map(|buffer| buffer[0]).sum::<f64>(), 3.0);
 /// ```
 #[derive(Debug)]
-pub struct Buffers<B>(
-    // None of these is ever shared before it leaves.
-    SmallVec<[Arc<B>; 1]>,
-);
+pub struct Buffers<B>(Few<Arc<B>>);
 
 impl<B> Buffers<B> {
+    /// One buffer, for backends that make it where tensors will share it: `buffer` is its only handle.
+    #[inline]
+    pub fn made(buffer: Arc<B>) -> Self {
+        Buffers(Few::One(buffer))
+    }
+
     /// The number of buffers.
     #[inline]
     pub fn len(&self) -> usize {
@@ -37,24 +40,20 @@ impl<B> Buffers<B> {
 
     /// The buffers in the order of the outputs.
     pub fn iter(&self) -> impl Iterator<Item = &B> {
-        self.0.iter().map(Arc::as_ref)
+        self.0.as_slice().iter().map(Arc::as_ref)
     }
 
-    /// The last one, to be shared.
+    /// The buffers, to be shared.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Arc<B>> {
-        self.0.pop()
-    }
-
-    pub(crate) fn shared(self) -> impl Iterator<Item = Arc<B>> {
-        self.0.into_iter()
+    pub(crate) fn shared(self) -> Few<Arc<B>> {
+        self.0
     }
 }
 
 impl<B> From<B> for Buffers<B> {
     #[inline]
     fn from(buffer: B) -> Self {
-        Buffers(SmallVec::from_buf([Arc::new(buffer)]))
+        Buffers::made(Arc::new(buffer))
     }
 }
 
@@ -66,7 +65,7 @@ impl<B> FromIterator<B> for Buffers<B> {
 
 impl<B> IntoIterator for Buffers<B> {
     type Item = B;
-    type IntoIter = std::iter::FilterMap<smallvec::IntoIter<[Arc<B>; 1]>, fn(Arc<B>) -> Option<B>>;
+    type IntoIter = std::iter::FilterMap<<Few<Arc<B>> as IntoIterator>::IntoIter, fn(Arc<B>) -> Option<B>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter().filter_map(Arc::into_inner)

@@ -10,6 +10,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The shape and dtype of a tensor, without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+// Laid out as written, as layouts are: a shape is then copied in the same pieces out of and into both, and no load waits for
+// two stores to end.
+#[repr(C)]
 pub struct Meta {
     /// The sizes of the dimensions.
     pub shape: Shape,

@@ -32,6 +32,7 @@ mod buffers;
 mod device;
 mod dtype;
 mod error;
+mod few;
 mod host;
 #[cfg(any(feature = "safetensors", feature = "npy"))]
 pub mod io;
@@ -48,6 +49,7 @@ pub use buffers::Buffers;
 pub use device::{Device, Tensors};
 pub use dtype::{Category, DType, Element};
 pub use error::{Error, Meta, OpError, Result};
+pub use few::Few;
 #[doc(hidden)]
 pub use half;
 pub use host::{HostArray, HostData, HostElement};

@@ -4,15 +4,13 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use crate::{DType, Device, Error, Layout, Result, Shape, Tensor, View};
+use crate::{DType, Device, Error, Few, Layout, Result, Shape, Tensor, View};
 
 /// A buffer of some backend.
 pub(crate) type Erased = Arc<dyn Any + Send + Sync>;
 
-/// The storages of one op's outputs; almost always one.
-pub type Storages = SmallVec<[Storage; 1]>;
+/// The storages of one op's outputs.
+pub type Storages = Few<Storage>;
 
 /// A run of elements on a device, without the way a tensor reads it. Cloning is cheap and shares the elements.
 ///
@@ -21,9 +19,9 @@ pub type Storages = SmallVec<[Storage; 1]>;
 #[derive(Clone)]
 pub struct Storage {
     pub(crate) buffer: Erased,
+    pub(crate) device: Device,
     pub(crate) len: usize,
     pub(crate) dtype: DType,
-    pub(crate) device: Device,
 }
 
 impl Storage {

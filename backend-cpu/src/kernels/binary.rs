@@ -15,7 +15,7 @@ use crate::{Cpu, CpuBuffer, stream};
 /// `op(a, b)` for each pair of elements.
 #[inline]
 pub(crate) fn binary(cpu: &Cpu, op: BinaryOp, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>) -> Done {
-    let mut out = cpu.alloc_len(a.dtype, a.layout.numel())?;
+    let mut out = cpu.fresh(a.dtype, a.layout.numel())?;
     if a.layout.is_contiguous()
         && b.layout.is_contiguous()
         && !matches!(a.dtype, DType::F16 | DType::BF16)

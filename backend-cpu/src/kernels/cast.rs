@@ -1,7 +1,7 @@
 //! Conversions between dtypes.
 
 use gradus_tensor_core::half::{bf16, f16};
-use gradus_tensor_core::{DType, Element, Meta, View, with_dtype};
+use gradus_tensor_core::{DType, Element, View, with_dtype};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
@@ -14,7 +14,7 @@ pub(crate) fn cast(cpu: &Cpu, x: &View<'_, CpuBuffer>, to: DType) -> Done {
     if x.dtype == to {
         return super::copy::copy(cpu, x);
     }
-    let mut out = cpu.alloc(&Meta::new(*x.layout.shape(), to))?;
+    let mut out = cpu.fresh(to, x.layout.numel())?;
     let convert: Loop1 = with_dtype!(x.dtype, T => with_dtype!(to, U => map::<Convert, T, U>));
     let (operands, level) = ([Operand::output(&mut out, x.layout), Operand::read(x)], cpu.level());
     // SAFETY: the view was checked, the shapes are one, the buffer is new, the types are those of the dtypes.

@@ -1,7 +1,7 @@
 //! Comparisons and selection.
 
 use gradus_tensor_core::half::{bf16, f16};
-use gradus_tensor_core::{CompareOp, DType, Element, Meta, Outcome, View};
+use gradus_tensor_core::{CompareOp, DType, Element, Outcome, View};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
@@ -12,7 +12,7 @@ use crate::{Cpu, CpuBuffer};
 
 /// `op(a, b)` for each pair, as bool.
 pub(crate) fn compare(cpu: &Cpu, op: CompareOp, a: &View<'_, CpuBuffer>, b: &View<'_, CpuBuffer>) -> Done {
-    let mut out = cpu.alloc(&Meta::new(*a.layout.shape(), DType::Bool))?;
+    let mut out = cpu.fresh(DType::Bool, a.layout.numel())?;
     let found = match a.dtype {
         DType::F32 => typed::<f32>(op),
         DType::F64 => typed::<f64>(op),
@@ -95,7 +95,7 @@ fn typed<T: Comparable>(op: CompareOp) -> Loop2 {
 
 /// `a` where the condition holds, `b` elsewhere. Values are moved as bits of their size.
 pub(crate) fn select(cpu: &Cpu, [condition, a, b]: [&View<'_, CpuBuffer>; 3]) -> Done {
-    let mut out = cpu.alloc(&a.meta())?;
+    let mut out = cpu.fresh(a.dtype, a.layout.numel())?;
     let operands =
         [Operand::output(&mut out, a.layout), Operand::read(condition), Operand::read(a), Operand::read(b)];
     // SAFETY: the views were checked and have one shape, the buffer is new, elements are as large as the type.

@@ -10,7 +10,7 @@ use crate::{Cpu, CpuBuffer};
 
 /// `op(x)` for each element.
 pub(crate) fn unary(cpu: &Cpu, op: UnaryOp, x: &View<'_, CpuBuffer>) -> Done {
-    let mut out = cpu.alloc(&x.meta())?;
+    let mut out = cpu.fresh(x.dtype, x.layout.numel())?;
     let operands = [Operand::output(&mut out, x.layout), Operand::read(x)];
     // SAFETY: the view was checked, the shapes are one, the buffer is new.
     match unsafe { apply(cpu, op, x.dtype, operands) } {

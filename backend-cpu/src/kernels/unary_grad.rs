@@ -15,7 +15,7 @@ pub(crate) fn unary_grad(
     g: &View<'_, CpuBuffer>,
     saved: &View<'_, CpuBuffer>,
 ) -> Done {
-    let mut out = cpu.alloc(&g.meta())?;
+    let mut out = cpu.fresh(g.dtype, g.layout.numel())?;
     let found = match g.dtype {
         DType::F32 | DType::F16 | DType::BF16 => float::<f32>(op),
         DType::F64 => float::<f64>(op),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Device, try_with_each};
-use crate::storage::{Erased, Storage, Storages};
+use super::Device;
+use super::each::try_with_each;
+use crate::storage::{Erased, Storage};
 use crate::{
-    Backend, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
-    Tensor, View, ViewMut,
+    Backend, Buffers, DType, DTypes, Error, Few, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op,
+    Outcome, Result, Tensor, View, ViewMut,
 };
 
 /// [`Backend`] without its buffer type; implemented for every backend and for nothing else.
@@ -18,23 +19,16 @@ pub(super) trait ErasedBackend: fmt::Debug + Send + Sync {
     fn name(&self) -> String;
     fn upload(&self, host: &HostArray) -> Result<Erased>;
     fn download(&self, from: &Tensor) -> Result<HostArray>;
-    /// Runs an op whose operands are all buffers of this backend. `here` is this backend's device, which the storages
-    /// of the outputs name.
-    fn execute(
-        &self,
-        here: &Device,
-        op: &Op,
-        inputs: &[View<'_, Storage>],
-        out: &[Meta],
-    ) -> Result<Outcome<Storages>>;
-    /// The same, where some operands are on devices that this one is built around.
+    /// Runs an op whose operands are all buffers of this backend.
+    fn execute(&self, op: &Op, inputs: &[View<'_, Storage>], out: &[Meta]) -> Result<Outcome<Few<Erased>>>;
+    /// The same, where some operands are on devices that this one is built around. `here` is this backend's device.
     fn execute_adopting(
         &self,
         here: &Device,
         op: &Op,
         inputs: &[&Tensor],
         out: &[Meta],
-    ) -> Result<Outcome<Storages>>;
+    ) -> Result<Outcome<Few<Erased>>>;
     fn execute_in_place(
         &self,
         op: &InPlaceOp,
@@ -67,8 +61,13 @@ impl<'a> Target<'a> {
 }
 
 fn view<B: Backend>(tensor: &Tensor) -> Result<View<'_, B::Buffer>> {
-    let Some(buffer) = tensor.storage.buffer() else { return Err(foreign()) };
-    Ok(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype })
+    typed(&tensor.view()).ok_or_else(foreign)
+}
+
+/// An operand as the backend of this buffer type reads it.
+#[inline(always)]
+fn typed<'a, B: 'static>(view: &View<'a, Storage>) -> Option<View<'a, B>> {
+    Some(View { buffer: view.buffer.buffer()?, layout: view.layout, dtype: view.dtype })
 }
 
 #[cold]
@@ -77,44 +76,25 @@ fn foreign() -> Error {
 }
 
 /// The operand of a backend: what it adopted, or the tensor's own buffer.
-fn typed<'a, B: Backend>(
-    (adopted, tensor): &'a (Option<B::Buffer>, &'a Tensor),
-) -> Result<View<'a, B::Buffer>> {
+#[inline(always)]
+fn adopted_or_typed<'a, B: 'static>((adopted, tensor): &'a (Option<B>, &Tensor)) -> Option<View<'a, B>> {
     match adopted {
-        Some(buffer) => Ok(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype }),
-        None => view::<B>(tensor),
+        Some(buffer) => Some(View { buffer, layout: &tensor.layout, dtype: tensor.storage.dtype }),
+        None => typed(&tensor.view()),
     }
 }
 
-/// Runs an op on typed operands and erases what it makes.
-#[inline]
-fn run<B: Backend>(
-    backend: &B,
-    here: &Device,
-    op: &Op,
-    views: &[View<'_, B::Buffer>],
-    out: &[Meta],
-) -> Result<Outcome<Storages>> {
-    let Outcome::Done(mut buffers) = Backend::execute(backend, op, views, out)? else {
-        return Ok(Outcome::Unsupported);
-    };
-    let storage = |buffer: Arc<B::Buffer>, meta: &Meta| {
-        let (len, dtype) = (meta.shape.numel(), meta.dtype);
-        Storage { buffer, len, dtype, device: here.clone() }
-    };
-    if buffers.len() != out.len() {
-        return Err(Error::shape(
-            op.name(),
-            &views.iter().map(View::meta).collect::<Vec<_>>(),
-            format!("{} returned {} outputs instead of {}", here.name(), buffers.len(), out.len()),
-        ));
+/// What a backend made of an op, erased.
+#[inline(always)]
+fn erase<B: Send + Sync + 'static>(made: Result<Outcome<Buffers<B>>>) -> Result<Outcome<Few<Erased>>> {
+    match made {
+        Ok(Outcome::Done(buffers)) => Ok(Outcome::Done(match buffers.shared() {
+            Few::One(buffer) => Few::One(buffer),
+            buffers => buffers.into_iter().map(|buffer| buffer as Erased).collect(),
+        })),
+        Ok(Outcome::Unsupported) => Ok(Outcome::Unsupported),
+        Err(error) => Err(error),
     }
-    if let [meta] = out
-        && let Some(buffer) = buffers.pop()
-    {
-        return Ok(Outcome::Done(Storages::from_buf([storage(buffer, meta)])));
-    }
-    Ok(Outcome::Done(buffers.shared().zip(out).map(|(buffer, meta)| storage(buffer, meta)).collect()))
 }
 
 impl<B: Backend> ErasedBackend for B {
@@ -130,21 +110,8 @@ impl<B: Backend> ErasedBackend for B {
         Backend::download(self, view::<B>(from)?)
     }
 
-    fn execute(
-        &self,
-        here: &Device,
-        op: &Op,
-        inputs: &[View<'_, Storage>],
-        out: &[Meta],
-    ) -> Result<Outcome<Storages>> {
-        try_with_each(
-            inputs,
-            |view| {
-                let buffer = view.buffer.buffer().ok_or_else(foreign)?;
-                Ok(View { buffer, layout: view.layout, dtype: view.dtype })
-            },
-            |views| run(self, here, op, views, out),
-        )
+    fn execute(&self, op: &Op, inputs: &[View<'_, Storage>], out: &[Meta]) -> Result<Outcome<Few<Erased>>> {
+        erase(try_with_each(inputs, typed, |_| foreign(), |views| Backend::execute(self, op, views, out)))
     }
 
     fn execute_adopting(
@@ -153,9 +120,9 @@ impl<B: Backend> ErasedBackend for B {
         op: &Op,
         inputs: &[&Tensor],
         out: &[Meta],
-    ) -> Result<Outcome<Storages>> {
+    ) -> Result<Outcome<Few<Erased>>> {
         // Adopted for this op only: on the stack, without an allocation.
-        let adopted = |tensor: &&Tensor| {
+        let adopted = |tensor: &Tensor| {
             let from = &tensor.storage;
             if from.device.is(here) || (from.buffer.is::<B::Buffer>() && from.device == *here) {
                 return Ok(None);
@@ -163,11 +130,22 @@ impl<B: Backend> ErasedBackend for B {
             let inside = here.inside(from)?.ok_or_else(|| here.elsewhere(op, from))?;
             Backend::adopt(self, inside).map(Some)
         };
-        try_with_each(
-            inputs,
-            |tensor| Ok((adopted(tensor)?, *tensor)),
-            |operands| try_with_each(operands, typed::<B>, |views| run(self, here, op, views, out)),
-        )
+        let run = |operands: &[(Option<B::Buffer>, &Tensor)]| {
+            try_with_each(
+                operands,
+                adopted_or_typed,
+                |_| foreign(),
+                |views| Backend::execute(self, op, views, out),
+            )
+        };
+        erase(match inputs {
+            [a] => run(&[(adopted(a)?, *a)]),
+            [a, b] => run(&[(adopted(a)?, *a), (adopted(b)?, *b)]),
+            inputs => {
+                let operands = inputs.iter().map(|tensor| Ok((adopted(tensor)?, *tensor)));
+                run(&operands.collect::<Result<SmallVec<[_; 4]>>>()?)
+            }
+        })
     }
 
     fn execute_in_place(

@@ -1,5 +1,6 @@
 //! Devices: backends with their type erased, and the one path every op takes.
 
+mod each;
 mod erased;
 
 use std::fmt;
@@ -7,12 +8,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use self::each::{try_with_each, with_each};
 use self::erased::ErasedBackend;
 pub(crate) use self::erased::Target;
-use crate::storage::{Storage, Storages};
+use crate::storage::{Erased, Storage, Storages};
 use crate::{
-    Backend, DType, DTypes, Error, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Metas, Op, Outcome,
-    Result, Tensor, View,
+    Backend, DType, DTypes, Error, Few, HostArray, InPlaceOp, Layout, MemoryStats, Meta, Op, Outcome, Result,
+    Shape, Tensor, View,
 };
 
 /// The outputs of one op; almost always one.
@@ -86,44 +88,50 @@ impl Device {
     /// # Errors
     /// What [`Op::infer`] and the backend return; [`Error::Device`] for operands that live elsewhere.
     pub fn execute(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensors> {
-        self.in_wanted_dtypes(op, inputs, |inputs| {
-            let outputs = infer(op, inputs)?;
-            let mut tensors = Tensors::new();
-            for (storage, meta) in self.execute_inferred(op, inputs, &outputs)?.into_iter().zip(&outputs) {
-                tensors.push(Tensor { storage, layout: Layout::contiguous(meta.shape) });
-            }
-            Ok(tensors)
+        self.execute_with(op, inputs, |storages, outputs, _| {
+            let tensor = |(storage, meta): (Storage, &Meta)| Tensor {
+                storage,
+                layout: Layout::contiguous(meta.shape),
+            };
+            Ok(storages.into_iter().zip(outputs).map(tensor).collect())
         })
     }
 
     /// The first output of [`Device::execute`], with fewer copies on the way.
     pub(crate) fn execute_first(&self, op: &Op, inputs: &[&Tensor]) -> Result<Tensor> {
-        self.in_wanted_dtypes(op, inputs, |inputs| {
-            let outputs = infer(op, inputs)?;
-            let Some(meta) = outputs.first() else {
-                return Err(Error::argument(op.name(), "the op has no output"));
-            };
-            let Some(storage) = first(self.execute_inferred(op, inputs, &outputs)?) else {
-                return Err(Error::argument(op.name(), "the op has no output"));
-            };
-            Ok(Tensor { storage, layout: Layout::contiguous(meta.shape) })
+        self.execute_with(op, inputs, |storages, outputs, inputs| match (storages.into_first(), outputs) {
+            (Some(storage), [meta, ..]) => Ok(Tensor { storage, layout: contiguous(&meta.shape, inputs) }),
+            _ => Err(Error::argument(op.name(), "the op has no output")),
         })
     }
 
-    /// Goes on with the operands in the dtypes that the backend wants them in.
+    /// Runs an op and calls a function with what was made, what was expected and the operands as they were read.
     #[inline]
-    fn in_wanted_dtypes<R>(
+    fn execute_with<R>(
         &self,
         op: &Op,
         inputs: &[&Tensor],
-        then: impl FnOnce(&[&Tensor]) -> Result<R>,
+        then: impl FnOnce(Storages, &[Meta], &[&Tensor]) -> Result<R>,
     ) -> Result<R> {
-        match with_each(inputs, |t| t.dtype(), |dtypes| self.operand_dtypes(op, dtypes)) {
-            None => then(inputs),
+        let (cast, casts);
+        let inputs = match with_each(inputs, |t| t.dtype(), |dtypes| self.operand_dtypes(op, dtypes)) {
+            None => inputs,
             Some(wanted) => {
-                let cast = self.cast_operands(op, inputs, &wanted)?;
-                then(&cast.iter().collect::<SmallVec<[&Tensor; 4]>>())
+                cast = self.cast_operands(op, inputs, &wanted)?;
+                casts = cast.iter().collect::<SmallVec<[&Tensor; 4]>>();
+                &casts[..]
             }
+        };
+        // Read where they lie: taken out of the result, they would be copied.
+        match with_each(inputs, |t| t.meta(), |metas| op.infer(metas)) {
+            Ok(ref outputs) => {
+                for output in outputs {
+                    // Expanded operands can promise more than memory can address.
+                    output.shape.check()?;
+                }
+                then(self.execute_inferred(op, inputs, outputs)?, outputs, inputs)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -150,16 +158,52 @@ impl Device {
         cast(&tensor.viewed(core))?.expand(tensor.shape())
     }
 
+    #[inline(always)]
     fn execute_inferred(&self, op: &Op, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Storages> {
-        if inputs.iter().all(|t| t.storage.device.is(self)) {
-            return with_each(inputs, |t| t.view(), |views| self.execute_own(op, views, outputs));
-        }
-        match self.0.execute_adopting(self, op, inputs, outputs)? {
-            Outcome::Done(storages) => Ok(storages),
-            Outcome::Unsupported => {
-                self.decompose(op, inputs.iter().map(|t| (*t).clone()).collect(), outputs)
+        let made = if inputs.iter().all(|t| t.storage.device.is(self)) {
+            with_each(inputs, |t| t.view(), |views| self.0.execute(op, views, outputs))
+        } else {
+            self.0.execute_adopting(self, op, inputs, outputs)
+        };
+        self.stored(op, outputs, made, || inputs.iter().map(|t| (*t).clone()).collect())
+    }
+
+    /// The storages of what the backend made, or of what the op decomposes into.
+    #[inline(always)]
+    fn stored(
+        &self,
+        op: &Op,
+        outputs: &[Meta],
+        made: Result<Outcome<Few<Erased>>>,
+        inputs: impl FnOnce() -> SmallVec<[Tensor; 4]>,
+    ) -> Result<Storages> {
+        match made {
+            Ok(Outcome::Done(buffers)) => {
+                self.storages(buffers, outputs).ok_or_else(|| self.miscounted(op, outputs))
             }
+            Ok(Outcome::Unsupported) => self.decompose(op, inputs(), outputs),
+            Err(error) => Err(error),
         }
+    }
+
+    /// The storages of these outputs, unless there are more or fewer buffers.
+    #[inline(always)]
+    fn storages(&self, buffers: Few<Erased>, outputs: &[Meta]) -> Option<Storages> {
+        let storage = |(buffer, meta): (Erased, &Meta)| {
+            let (len, dtype) = (meta.shape.numel(), meta.dtype);
+            Storage { buffer, device: self.clone(), len, dtype }
+        };
+        match (buffers, outputs) {
+            (Few::One(buffer), [meta]) => Some(Few::One(storage((buffer, meta)))),
+            (buffers, _) if buffers.len() != outputs.len() => None,
+            (buffers, _) => Some(buffers.into_iter().zip(outputs).map(storage).collect()),
+        }
+    }
+
+    #[cold]
+    fn miscounted(&self, op: &Op, outputs: &[Meta]) -> Error {
+        let message = format!("{} did not return {} outputs, as the op has", self.name(), outputs.len());
+        Error::shape(op.name(), &[], message)
     }
 
     /// Whether both are handles of one backend value.
@@ -177,40 +221,25 @@ impl Device {
     /// # Errors
     /// What the backend returns; [`Error::Device`] for storages that live elsewhere.
     #[inline]
-    pub fn execute_views<B>(
+    pub fn execute_views<'a, B>(
         &self,
         op: &Op,
-        inputs: &[View<'_, B>],
+        inputs: &[View<'a, B>],
         storage: impl Fn(&B) -> &Storage,
         outputs: &[Meta],
     ) -> Result<Storages> {
-        try_with_each(
-            inputs,
-            |view| {
-                let storage = storage(view.buffer);
-                if storage.device.is(self) || storage.device == *self {
-                    Ok(storage.view(view.layout))
-                } else {
-                    Err(self.elsewhere(op, storage))
-                }
-            },
-            |views| self.execute_own(op, views, outputs),
-        )
+        let here = |storage: &Storage| storage.device.is(self) || storage.device == *self;
+        let inside =
+            |view: &View<'a, B>| Some(storage(view.buffer)).filter(|s| here(s)).map(|s| s.view(view.layout));
+        let missing = |view: &View<'a, B>| self.elsewhere(op, storage(view.buffer));
+        let made = try_with_each(inputs, inside, missing, |views| self.0.execute(op, views, outputs));
+        let tensor = |v: &View<'a, B>| Tensor { storage: storage(v.buffer).clone(), layout: *v.layout };
+        self.stored(op, outputs, made, || inputs.iter().map(tensor).collect())
     }
 
     #[cold]
     fn elsewhere(&self, op: &Op, storage: &Storage) -> Error {
         Error::Device { op: op.name(), left: self.name(), right: storage.device.name() }
-    }
-
-    fn execute_own(&self, op: &Op, inputs: &[View<'_, Storage>], outputs: &[Meta]) -> Result<Storages> {
-        match self.0.execute(self, op, inputs, outputs)? {
-            Outcome::Done(storages) => Ok(storages),
-            Outcome::Unsupported => {
-                let tensor = |v: &View<'_, Storage>| Tensor { storage: v.buffer.clone(), layout: *v.layout };
-                self.decompose(op, inputs.iter().map(tensor).collect(), outputs)
-            }
-        }
     }
 
     #[inline(never)]
@@ -343,48 +372,14 @@ impl Op {
     }
 }
 
-/// Calls a function with a value made of each item. Ops have one or two operands most of the time, and then the
-/// values are an array: growing a vector would cost more than they do.
-#[inline(always)]
-fn with_each<'a, T, U, R>(items: &'a [T], make: impl Fn(&'a T) -> U, then: impl FnOnce(&[U]) -> R) -> R {
-    match items {
-        [a] => then(&[make(a)]),
-        [a, b] => then(&[make(a), make(b)]),
-        items => then(&items.iter().map(make).collect::<SmallVec<[U; 4]>>()),
-    }
-}
-
-/// [`with_each`] for values that may not be there.
-#[inline(always)]
-fn try_with_each<'a, T, U, R>(
-    items: &'a [T],
-    make: impl Fn(&'a T) -> Result<U>,
-    then: impl FnOnce(&[U]) -> Result<R>,
-) -> Result<R> {
-    match items {
-        [a] => then(&[make(a)?]),
-        [a, b] => then(&[make(a)?, make(b)?]),
-        items => then(&items.iter().map(make).collect::<Result<SmallVec<[U; 4]>>>()?),
-    }
-}
-
-/// The first storage. (Almost always the only one, and then nothing is iterated over.)
+/// The contiguous layout of an output. Where an operand has it, as in every element-wise op, copying it takes less time
+/// than multiplying sizes.
 #[inline]
-fn first(mut storages: Storages) -> Option<Storage> {
-    if storages.len() > 1 {
-        storages.truncate(1);
+fn contiguous(shape: &Shape, inputs: &[&Tensor]) -> Layout {
+    match inputs {
+        [x, ..] if x.layout.is_row_major(shape) => x.layout,
+        _ => Layout::contiguous(*shape),
     }
-    storages.pop()
-}
-
-/// What the outputs look like.
-fn infer(op: &Op, inputs: &[&Tensor]) -> Result<Metas> {
-    let outputs = with_each(inputs, |t| t.meta(), |metas| op.infer(metas))?;
-    for output in &outputs {
-        // Expanded operands can promise more than memory can address.
-        output.shape.check()?;
-    }
-    Ok(outputs)
 }
 
 impl PartialEq for Device {

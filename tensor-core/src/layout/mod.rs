@@ -19,6 +19,7 @@ use crate::{Meta, Shape};
 
 /// A shape, a signed stride per axis and an offset, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)] // See `Meta`.
 pub struct Layout {
     shape: Shape,
     // Entries at and beyond the rank are zero, so that derived equality is right.
@@ -75,6 +76,19 @@ impl Layout {
             step *= size as isize;
         }
         true
+    }
+
+    /// Whether this is [`Layout::contiguous`] of the shape, to the last stride.
+    #[inline]
+    pub(crate) fn is_row_major(&self, shape: &Shape) -> bool {
+        let mut step = 1isize;
+        self.offset == 0
+            && self.shape == *shape
+            && (0..self.rank()).rev().all(|axis| {
+                let expected = step;
+                step = step.saturating_mul(self.shape[axis].max(1) as isize);
+                self.strides[axis] == expected
+            })
     }
 
     /// The range of positions of the elements if they are contiguous.

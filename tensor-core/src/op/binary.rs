@@ -153,7 +153,7 @@ impl BinaryOp {
     }
 
     pub(super) fn infer(self, inputs: &[Meta]) -> Result<Metas> {
-        let &[a, b] = super::operands(self.name(), inputs)?;
+        let [a, b] = super::operands(self.name(), inputs)?;
         if a.shape != b.shape {
             return Err(Error::shape(self.name(), inputs, "shapes must be equal after broadcasting"));
         }
@@ -163,7 +163,7 @@ impl BinaryOp {
         if !self.takes(a.dtype) {
             return Err(Error::dtype(self.name(), inputs, format!("does not take {} tensors", a.dtype)));
         }
-        Ok(super::one(a))
+        Ok(super::one(Meta::new(a.shape, a.dtype)))
     }
 }
 
