@@ -82,7 +82,7 @@ impl Backend for Cpu {
             Op::IndexAdd { axis } => {
                 kernels::index::index_add(self, *axis, [&inputs[0], &inputs[1], &inputs[2]])
             }
-            Op::Linear => kernels::matmul::linear(self, inputs, &out[0]),
+            Op::Linear(op) => kernels::matmul::linear::linear(self, op, inputs, &out[0]),
             Op::LinearDynamic => kernels::int8::linear_dynamic(self, inputs, &out[0]),
             Op::Softmax(op) => kernels::softmax::softmax(self, op, &inputs[0], &out[0]),
             Op::SoftmaxGrad(op) => kernels::softmax::softmax_grad(self, op, &inputs[0], &inputs[1], &out[0]),

@@ -9,7 +9,7 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, Once, PoisonError};
 
-use gradus_tensor_core::op::{BatchNormBlock, Conv, ConvBlock, Norm, NormKind};
+use gradus_tensor_core::op::{BatchNormBlock, Conv, ConvBlock, Linear, Norm, NormKind};
 use gradus_tensor_core::{ConvOptions, DType, Device, Op, Result, Tensor, UnaryOp};
 use gradus_testkit::conformance;
 use gradus_testkit::samples::Family;
@@ -209,14 +209,21 @@ fn products(device: &Device, dtype: DType, side: Side) -> Result<()> {
                 let (a, b) = (filled(&[m, k], dtype, device)?, filled(&[k, n], dtype, device)?);
                 let (at, bt) = (filled(&[k, m], dtype, device)?.t()?, filled(&[n, k], dtype, device)?);
                 let _ = (a.matmul(&b)?, at.matmul(&b)?, a.matmul(&bt.t()?)?, at.matmul(&bt.t()?)?);
-                a.linear(&bt, Some(&filled(&[n], dtype, device)?))?;
+                let (bias, y) = (filled(&[n], dtype, device)?, a.linear(&bt, None)?);
+                a.linear(&bt, Some(&bias))?;
+                let layer = Linear { residual: true, activation: Some(UnaryOp::Gelu) };
+                Op::Linear(layer).run(&[&a, &bt, &bias, &y])?;
             }
         }
     }
     for (m, k, n) in [(129, 257, 131), (300, 5, 7), (3, 1031, 261), (70, 513, 97)] {
         testing(format!("the product [{m}, {k}] @ [{k}, {n}], {dtype}, {side:?}"));
         let (a, b) = (filled(&[m, k], dtype, device)?, filled(&[k, n], dtype, device)?);
-        let _ = (a.matmul(&b)?, filled(&[k, m], dtype, device)?.t()?.matmul(&b)?);
+        let y = a.matmul(&b)?;
+        filled(&[k, m], dtype, device)?.t()?.matmul(&b)?;
+        for activation in [None, Some(UnaryOp::Relu), Some(UnaryOp::Silu)] {
+            Op::Linear(Linear { residual: true, activation }).run(&[&a, &b.t()?, &y])?;
+        }
     }
     Ok(())
 }

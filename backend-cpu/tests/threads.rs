@@ -2,7 +2,7 @@
 
 use gradus_backend_cpu::Cpu;
 use gradus_tensor_core::op::{
-    Adam, ArgReduce, Distribution, InPlaceOp, Random, Reduce, ReduceKind, Scan, Sgd, Sort,
+    Adam, ArgReduce, Distribution, InPlaceOp, Linear, Random, Reduce, ReduceKind, Scan, Sgd, Sort,
 };
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{
@@ -50,7 +50,7 @@ fn results(device: &Device) -> Result<Vec<(&'static str, Vec<f64>, f64)>> {
         ("gelu gradient", Op::UnaryGrad(UnaryOp::Gelu), vec![&wide, &transposed], 2e-6),
         ("copy of a transpose", Op::Copy, vec![&transposed], 0.0),
         ("cast of a transpose", Op::Cast(DType::I32), vec![&transposed], 0.0),
-        ("linear", Op::Linear, vec![&wide, &transposed], 1e-5),
+        ("linear", Op::Linear(Linear::default()), vec![&wide, &transposed], 1e-5),
         ("select", Op::Select, vec![condition, &wide, &transposed], 0.0),
         ("sum of all", reduce(ReduceKind::Sum, axes(&[0, 1])), vec![&wide], 2e-6),
         ("sum of rows", reduce(ReduceKind::Sum, axes(&[1])), vec![&wide], 2e-6),

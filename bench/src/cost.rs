@@ -63,7 +63,7 @@ fn is_product(op: &Op) -> bool {
     matches!(
         op,
         MatMul
-            | Linear
+            | Linear(_)
             | Conv(_)
             | ConvBackwardInput { .. }
             | ConvBackwardWeight { .. }

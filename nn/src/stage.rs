@@ -1,10 +1,15 @@
 //! Neighbours in a chain of modules that are computed as one op.
 //!
-//! A network of convolutions spends much of its time on going over outputs again: to normalize them, to add a shortcut,
-//! to cut off what is negative. Each of these steps needs a value of the convolution's output and nothing around it, so
-//! [`Op::ConvBlock`] does all of them while the value is at hand. [`chain`], and with it every
+//! A network spends much of its time on going over outputs again: to normalize them, to add a shortcut, to cut off what is
+//! negative. Each of these steps needs a value of the output of a convolution or of a linear layer and nothing around it, so
+//! [`Op::ConvBlock`] and [`Op::Linear`] do all of them while the value is at hand. [`chain`], and with it every
 //! [`Sequential`](crate::Sequential), looks for the pattern: a convolution, then batch normalization by running
-//! statistics, an addition and an activation, each if it is there. Modules say by [`Module::stage`] what they are.
+//! statistics, an addition and an activation, each if it is there; or a linear layer, an addition and an activation.
+//! Modules say by [`Module::stage`] what they are.
+//!
+//! A backward pass needs the convolution's own output, so blocks of convolutions are for where nothing is recorded. That of
+//! a linear layer needs only what goes into it, and that of some activations their result: recorded as one op as well
+//! are an addition, and a ReLU.
 //!
 //! In training the statistics are those of the convolution's whole output, and a backward pass needs that output. There
 //! the block begins with the normalization, [`Op::BatchNormBlock`]: what is kept is its input and its output, both of
@@ -13,7 +18,7 @@
 use std::fmt;
 
 use gradus_autograd::{Autograd, is_grad_enabled};
-use gradus_tensor_core::op::{BatchNormBlock, ConvBlock};
+use gradus_tensor_core::op::{BatchNormBlock, ConvBlock, Linear, Needs};
 use gradus_tensor_core::{ConvOptions, Op, Result, Tensor, UnaryOp};
 
 use crate::{Buffer, Module, Param, Parameters, Visitor, VisitorMut, Within};
@@ -30,6 +35,13 @@ pub enum Stage<'a> {
         bias: Option<&'a Param>,
         /// Stride, padding, dilation and groups.
         options: ConvOptions,
+    },
+    /// A linear layer.
+    Linear {
+        /// `[out, in]`
+        weight: &'a Param,
+        /// `[out]`
+        bias: Option<&'a Param>,
     },
     /// Batch normalization by running statistics, each of its tensors `[C]`.
     BatchNorm {
@@ -48,6 +60,8 @@ pub enum Stage<'a> {
     Add(&'a Tensor),
     /// An element-wise function.
     Unary(UnaryOp),
+    /// Nothing: the output is the input.
+    Identity,
     /// Anything else.
     Other,
 }
@@ -57,13 +71,13 @@ impl Stage<'_> {
     fn is_recorded(&self) -> bool {
         is_grad_enabled()
             && match self {
-                Stage::Conv { weight, bias, .. } => {
+                Stage::Conv { weight, bias, .. } | Stage::Linear { weight, bias } => {
                     weight.requires_grad() || bias.is_some_and(Param::requires_grad)
                 }
                 Stage::BatchNorm { affine, .. } => affine.iter().any(|p| p.requires_grad()),
                 Stage::Add(tensor) => tensor.is_tracked(),
                 // These are blocks of their own, recorded or not.
-                Stage::BatchNormTrain(_) | Stage::Unary(_) | Stage::Other => false,
+                Stage::BatchNormTrain(_) | Stage::Unary(_) | Stage::Identity | Stage::Other => false,
             }
     }
 }
@@ -137,24 +151,29 @@ enum Head<'a> {
         options: ConvOptions,
         norm: Option<(f64, [&'a Buffer; 2], [&'a Param; 2])>,
     },
+    Linear {
+        weight: &'a Param,
+        bias: Option<&'a Param>,
+        recorded: bool,
+    },
     Norm(&'a dyn BatchNormed),
 }
 
 impl<'a> Head<'a> {
     fn of(stage: Stage<'a>, x: &Tensor) -> Option<Self> {
+        let recorded = stage.is_recorded() || is_grad_enabled() && x.is_tracked();
         match stage {
-            Stage::Conv { weight, bias, options }
-                if !(stage.is_recorded() || is_grad_enabled() && x.is_tracked()) =>
-            {
+            Stage::Conv { weight, bias, options } if !recorded => {
                 Some(Head::Conv { weight, bias, options, norm: None })
             }
+            Stage::Linear { weight, bias } => Some(Head::Linear { weight, bias, recorded }),
             Stage::BatchNormTrain(norm) => Some(Head::Norm(norm)),
             _ => None,
         }
     }
 }
 
-/// A convolution or a normalization, and what was found to follow it.
+/// A convolution, a linear layer or a normalization, and what was found to follow it.
 struct Block<'a, M: ?Sized, N> {
     head: Head<'a>,
     residual: Option<&'a Tensor>,
@@ -165,6 +184,9 @@ struct Block<'a, M: ?Sized, N> {
 impl<'a, M: Module + ?Sized, N: fmt::Display> Block<'a, M, N> {
     /// Takes the stage into the block, whose input is `x`, if it may come at its end.
     fn add(&mut self, stage: Stage<'a>, x: &Tensor) -> bool {
+        if matches!(stage, Stage::Identity) {
+            return true;
+        }
         if self.activation.is_some() {
             return false;
         }
@@ -177,6 +199,11 @@ impl<'a, M: Module + ?Sized, N: fmt::Display> Block<'a, M, N> {
                 }
                 return fits;
             }
+            (Head::Linear { recorded, .. }, Stage::Add(_)) => {
+                *recorded |= stage.is_recorded();
+                true
+            }
+            (Head::Linear { recorded, .. }, Stage::Unary(op)) => !*recorded || op.needs() != Needs::Input,
             (Head::Norm(_), Stage::Add(tensor)) => tensor.meta() == x.meta(),
             (Head::Norm(_), Stage::Unary(op)) => BatchNormBlock::takes(op, x.dtype()),
             _ => true,
@@ -192,8 +219,8 @@ impl<'a, M: Module + ?Sized, N: fmt::Display> Block<'a, M, N> {
     fn run(self, x: &Tensor) -> Result<Tensor> {
         if self.modules.len() > 1 {
             let y = self.fused(x);
-            // Statistics are kept once, so what follows a normalization was looked at before. After a convolution the
-            // modules may take what the op does not: additions that broadcast.
+            // Statistics are kept once, so what follows a normalization was looked at before. Otherwise the modules may take
+            // what the op does not: additions that broadcast.
             if y.is_ok() || matches!(self.head, Head::Norm(_)) {
                 return y.within(&self.modules[0].0);
             }
@@ -206,27 +233,27 @@ impl<'a, M: Module + ?Sized, N: fmt::Display> Block<'a, M, N> {
     }
 
     fn fused(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias, options, norm) = match self.head {
-            Head::Norm(norm) => return norm.forward_block(x, self.residual, self.activation),
-            Head::Conv { weight, bias, options, norm } => (weight, bias, options, norm),
-        };
-        let op = ConvBlock {
-            conv: options.0,
-            bias: bias.is_some(),
-            norm: norm.map(|(eps, ..)| eps),
-            residual: self.residual.is_some(),
-            activation: self.activation,
+        let (residual, activation) = (self.residual.is_some(), self.activation);
+        let (weight, bias) = match self.head {
+            Head::Norm(norm) => return norm.forward_block(x, self.residual, activation),
+            Head::Conv { weight, bias, .. } | Head::Linear { weight, bias, .. } => (weight, bias),
         };
         let mut operands = vec![x, weight.value()?];
         if let Some(bias) = bias {
             operands.push(bias.value()?);
         }
+        let Head::Conv { options, norm, .. } = self.head else {
+            operands.extend(self.residual);
+            return Op::Linear(Linear { residual, activation }).run1(&operands);
+        };
         let statistics = norm.map(|(_, statistics, _)| statistics.map(Buffer::value));
         if let (Some((.., [weight, bias])), Some([mean, variance])) = (norm, &statistics) {
             operands.extend([mean, variance, weight.value()?, bias.value()?]);
         }
         operands.extend(self.residual);
-        Op::ConvBlock(op).run1(&operands)
+        let norm = norm.map(|(eps, ..)| eps);
+        Op::ConvBlock(ConvBlock { conv: options.0, bias: bias.is_some(), norm, residual, activation })
+            .run1(&operands)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Convolutions that are computed as one op with what follows them.
+//! Convolutions and linear layers that are computed as one op with what follows them.
 
 use gradus_autograd::{Autograd, no_grad};
 use gradus_backend_cpu::Cpu;
-use gradus_nn::zoo::{MobileNetV2, ResNet, Stem};
+use gradus_nn::zoo::{Gpt, GptConfig, MobileNetV2, ResNet, Stem};
 use gradus_nn::{
-    Add, BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Gelu, Module, Parameters, Relu, Relu6, Sequential, Silu,
-    Tanh, chain, fuse_conv_bn,
+    Activation, Add, BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Gelu, Linear, Module, Parameters, Relu,
+    Relu6, Sequential, Silu, Softmax, Tanh, TransformerEncoderLayer, chain, fuse_conv_bn,
 };
 use gradus_tensor_core::rng::manual_seed;
 use gradus_tensor_core::{DType, Device, Result, Tensor};
@@ -179,8 +179,7 @@ fn a_layer_in_between_ends_a_block() -> Result<()> {
     let counting = Counting::new();
     let device = counting.around(&Reference::device());
     let conv = || Conv2d::new(2, 2, 1).init(&device);
-    let mut model =
-        Sequential::new().then(conv()?).then(Dropout::new(0.5)?).then(Relu).then(conv()?).then(conv()?);
+    let mut model = Sequential::new().then(conv()?).then(Softmax(1)).then(Relu).then(conv()?).then(conv()?);
     model.set_training(false);
     counting.take();
     no_grad(|| model.forward(&randn(&[1, 2, 3, 3], &device)?))?;
@@ -233,5 +232,133 @@ fn a_normalization_can_be_computed_into_the_convolution_before_it() -> Result<()
     let none = BatchNorm2d::new(8).track_running_stats(false).init(&device)?;
     assert!(fuse_conv_bn(&conv, &none).unwrap_err().to_string().contains("running statistics"));
     assert!(fuse_conv_bn(&conv, &BatchNorm2d::new(4).init(&device)?).is_err());
+    Ok(())
+}
+
+/// Two linear layers with an activation between them, and what goes in.
+fn layers(
+    activation: &'static dyn Module,
+    device: &Device,
+) -> Result<(Linear, Linear, &'static dyn Module, Tensor)> {
+    let (up, down) = (Linear::new(6, 9).init(device)?, Linear::new(9, 6).bias(false).init(device)?);
+    Ok((up, down, activation, randn(&[3, 5, 6], device)?))
+}
+
+#[test]
+fn linear_layers_are_one_op_with_what_follows_them() -> Result<()> {
+    manual_seed(8);
+    let counting = Counting::new();
+    let device = counting.around(&Cpu::device());
+    for (activation, name, recorded) in [
+        (&Relu as &'static dyn Module, "relu", true),
+        (&Tanh, "tanh", true),
+        (&Gelu::Exact, "gelu", false),
+        (&Silu, "silu", false),
+    ] {
+        let (up, down, activation, x) = layers(activation, &device)?;
+        // Nothing in evaluation, and without a probability.
+        let dropout = Dropout::new(0.0)?;
+        let forward = |x: &Tensor| {
+            let add = Add(x);
+            let modules: [&dyn Module; 6] = [&up, &dropout, activation, &down, &dropout, &add];
+            chain(modules.into_iter().enumerate(), x)
+        };
+        let steps = |x: &Tensor| down.forward(&activation.forward(&up.forward(x)?)?)?.add(x);
+        let made = |x: &Tensor| -> Result<(Tensor, [usize; 3])> {
+            counting.take();
+            let y = forward(x)?;
+            Ok((y, ["linear", name, "add"].map(|op| counting.of(op))))
+        };
+        let (y, counts) = no_grad(|| made(&x))?;
+        assert_eq!(counts, [2, 0, 0]);
+        assert_eq!(y.to_vec::<f32>()?, no_grad(|| steps(&x))?.to_vec::<f32>()?, "other bits than the steps");
+
+        // A gradient needs the sum of an addition never, and that before an activation if its result does not tell.
+        let (a, b) = (x.requires_grad()?, x.requires_grad()?);
+        let (y, counts) = made(&a)?;
+        assert_eq!(counts, [2, usize::from(!recorded), 0], "{name} in training");
+        let want = steps(&b)?;
+        assert_eq!(y.detach()?.to_vec::<f32>()?, want.detach()?.to_vec::<f32>()?);
+        let weights = randn(y.dims(), &device)?;
+        let [ours, theirs] = [&y, &want].map(|y| y.mul(&weights)?.sum_all()?.backward());
+        let (ours, theirs) = (ours?, theirs?);
+        assert_eq!(ours.get(&a).unwrap().to_vec::<f32>()?, theirs.get(&b).unwrap().to_vec::<f32>()?);
+        for param in [Some(&up.weight), up.bias.as_ref(), Some(&down.weight)].into_iter().flatten() {
+            let [ours, theirs] = [&ours, &theirs].map(|g| g.get_id(param.id()).unwrap().to_vec::<f32>());
+            assert_eq!(ours?, theirs?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_added_to_a_frozen_layer_gets_its_gradient() -> Result<()> {
+    manual_seed(9);
+    let device = Cpu::device();
+    let mut layer = Linear::new(4, 4).init(&device)?;
+    layer.freeze("*")?;
+    for activation in [&Tanh as &dyn Module, &Gelu::Exact] {
+        let (x, added) = (randn(&[3, 4], &device)?, randn(&[3, 4], &device)?.requires_grad()?);
+        let add = Add(&added);
+        let y = chain([("layer", &layer as &dyn Module), ("add", &add), ("f", activation)], &x)?;
+        let gradient = y.sum_all()?.backward()?.get(&added).unwrap().clone();
+        let steps = activation.forward(&layer.forward(&x)?.add(&added)?)?;
+        assert_close(&gradient, steps.sum_all()?.backward()?.get(&added).unwrap(), 1e-6)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn additions_to_a_linear_layer_broadcast_in_a_chain_as_they_do_outside() -> Result<()> {
+    let device = Reference::device();
+    let layer = Linear::new(2, 3).init(&device)?;
+    let x = randn(&[4, 2], &device)?;
+    for dims in [&[3][..], &[1], &[2, 4, 3], &[1, 1, 4, 1]] {
+        let other = randn(dims, &device)?;
+        let add = Add(&other);
+        let y = chain([("layer", &layer as &dyn Module), ("add", &add), ("relu", &Relu)], &x)?;
+        assert_close(&y, &layer.forward(&x)?.add(&other)?.relu()?, 1e-6)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn transformers_add_and_activate_in_their_linear_layers() -> Result<()> {
+    manual_seed(10);
+    let counting = Counting::new();
+    let device = counting.around(&Cpu::device());
+    let config = GptConfig { vocabulary: 7, context: 5, width: 8, heads: 2, blocks: 3, dropout: 0.1 };
+    let mut gpt = Gpt::new(config, &device)?;
+    gpt.set_training(false);
+    let ids = Tensor::zeros([2, 5], DType::I64, &device)?;
+    let names = ["linear", "gelu", "add"];
+    for (recorded, counts) in [(false, [13, 0, 1]), (true, [13, 3, 1])] {
+        counting.take();
+        let y = if recorded { gpt.forward(&ids)? } else { no_grad(|| gpt.forward(&ids))? };
+        assert_eq!(names.map(|name| counting.of(name)), counts, "positions are added to tokens");
+        assert_eq!(y.dims(), [2, 5, 7]);
+    }
+    for norm_first in [false, true] {
+        let block = TransformerEncoderLayer::new(8, 2).norm_first(norm_first).activation(Activation::Gelu);
+        let mut block = block.init(&device)?;
+        block.set_training(false);
+        let x = randn(&[2, 3, 8], &device)?;
+        counting.take();
+        let fused = no_grad(|| block.forward(&x))?;
+        assert_eq!(names.map(|name| counting.of(name)), [4, 0, 0]);
+        let attend = |x: &Tensor| block.self_attn.forward(x);
+        let feed = |x: &Tensor| block.linear2.forward(&block.linear1.forward(x)?.gelu()?);
+        let steps = no_grad(|| match norm_first {
+            true => {
+                let x = x.add(&attend(&block.norm1.forward(&x)?)?)?;
+                x.add(&feed(&block.norm2.forward(&x)?)?)
+            }
+            false => {
+                let x = block.norm1.forward(&x.add(&attend(&x)?)?)?;
+                block.norm2.forward(&x.add(&feed(&x)?)?)
+            }
+        })?;
+        assert_eq!(fused.to_vec::<f32>()?, steps.to_vec::<f32>()?);
+    }
     Ok(())
 }

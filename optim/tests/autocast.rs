@@ -7,8 +7,8 @@ use common::{Golden, devices};
 use gradus_autograd::{Autograd, Backward, Function, apply, checkpoint, no_grad};
 use gradus_backend_cpu::Cpu;
 use gradus_nn::{
-    Activation, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Parameters, Relu, Sequential,
-    StateDict, TransformerEncoderLayer, loss,
+    Activation, Add, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, Parameters, Relu, Sequential,
+    StateDict, TransformerEncoderLayer, chain, loss,
 };
 use gradus_optim::{Adam, Autocast, GradScaler, MixedPrecision, Optimizer, Policy, Precision};
 use gradus_tensor_core::{AttentionOptions, ConvOptions, DType, Device, PoolOptions, Result, Tensor, rng};
@@ -417,5 +417,39 @@ fn a_block_of_a_convolution_is_evaluated_as_one_op_in_half_precision() -> Result
         assert_eq!(y.dtype(), dtype);
         assert!(distance(&y, &expected) < tolerance, "{dtype}: {}", distance(&y, &expected));
     }
+    Ok(())
+}
+
+#[test]
+fn a_sum_that_layers_add_to_stays_in_single_precision() -> Result<()> {
+    rng::manual_seed(12);
+    let counting = Counting::new();
+    let device = counting.around(&Cpu::device());
+    let layer = Linear::new(64, 64).init(&device)?;
+    let (x, stream) = (randn([5, 64])?.to(&device)?, randn([5, 64])?.to(&device)?.requires_grad()?);
+    let exact = layer.forward(&x)?.add(&stream)?;
+    for (dtype, tolerance) in [(BF16, 0.01), (DType::F16, 0.001)] {
+        let add = Add(&stream);
+        counting.take();
+        let y = chain([("layer", &layer as &dyn Module), ("add", &add)], &x.autocast(dtype)?)?;
+        assert_eq!((y.dtype(), counting.of("linear"), counting.of("add")), (DType::F32, 1, 0));
+        let error = distance(&y.detach()?, &exact.detach()?);
+        assert!(error < tolerance, "{dtype}: {error}");
+        // The layer's gradients pass through half precision, that of the sum does not.
+        let gradients = y.mul(&exact.detach()?)?.sum_all()?.backward()?;
+        assert_eq!(gradients.get(&stream).unwrap().to_vec::<f32>()?, exact.detach()?.to_vec::<f32>()?);
+        assert_eq!(gradients.get_id(layer.weight.id()).unwrap().dtype(), DType::F32);
+
+        // What is in half precision already is added in it.
+        let half = stream.detach()?.cast(dtype)?;
+        let add = Add(&half);
+        let y = no_grad(|| chain([("layer", &layer as &dyn Module), ("add", &add)], &x.autocast(dtype)?))?;
+        assert_eq!(y.dtype(), dtype);
+    }
+    // In another half precision than the product: both are in single precision then, as in an addition.
+    let half = stream.detach()?.cast(DType::F16)?;
+    let add = Add(&half);
+    let y = no_grad(|| chain([("layer", &layer as &dyn Module), ("add", &add)], &x.autocast(BF16)?))?;
+    assert_eq!(y.dtype(), DType::F32);
     Ok(())
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use gradus_tensor_core::op::{
-    ArgReduce, Attention, Conv, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax, Sort,
+    ArgReduce, Attention, Conv, CrossEntropy, Linear, Norm, NormKind, Pool, PoolKind, Softmax, Sort,
 };
 use gradus_tensor_core::{DType, Error, Layout, Meta, Op, Result, Shape, Tensor};
 use proptest::prelude::*;
@@ -157,7 +157,7 @@ fn ops() -> impl Strategy<Value = Op> {
     });
     let plain = prop::sample::select(vec![
         Op::MatMul,
-        Op::Linear,
+        Op::Linear(Linear::default()),
         Op::Select,
         Op::Attention(Attention { scale: 1.0, causal: true }),
         Op::AttentionGrad(Attention { scale: 1.0, causal: true }),

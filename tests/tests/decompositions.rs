@@ -3,8 +3,8 @@
 
 use gradus_autograd::{Autograd, Backward};
 use gradus_tensor_core::op::{
-    Attention, BatchNormBlock, Conv, ConvBlock, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax,
-    UnaryOp,
+    Attention, BatchNormBlock, Conv, ConvBlock, CrossEntropy, Linear, Norm, NormKind, Pool, PoolKind,
+    Softmax, UnaryOp,
 };
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{DType, Device, Error, Meta, Op, Result, Shape, Tensor};
@@ -157,7 +157,11 @@ fn composites() -> Vec<(Op, Vec<Option<Vec<usize>>>)> {
     let key = Key { seed: 1, stream: 2 };
     let norm = |kind| Norm { kind, eps: 1e-5 };
     let mut all = vec![
-        (Op::Linear, vec![f(&[2, 3]), f(&[4, 3]), f(&[4])]),
+        (Op::Linear(Linear::default()), vec![f(&[2, 3]), f(&[4, 3]), f(&[4])]),
+        (
+            Op::Linear(Linear { residual: true, activation }),
+            vec![f(&[2, 3]), f(&[4, 3]), f(&[4]), f(&[2, 4])],
+        ),
         (Op::Softmax(softmax), vec![f(&[2, 3])]),
         (Op::Softmax(log), vec![f(&[2, 3])]),
         (Op::SoftmaxGrad(log), vec![f(&[2, 3]), f(&[2, 3])]),

@@ -18,7 +18,7 @@ mod reduce;
 
 use std::borrow::Cow;
 
-use gradus_tensor_core::op::{Differentiation, Needs};
+use gradus_tensor_core::op::{Differentiation, Linear, Needs};
 use gradus_tensor_core::{BinaryOp, Error, Meta, Op, ReduceKind, Result, Tensor, View};
 use smallvec::SmallVec;
 
@@ -59,6 +59,8 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         Op::LinearDynamic if tracked(2) => {
             Class::Refused("a quantized weight's scale is a constant; detach it")
         }
+        // The derivative of these cannot be told from the result.
+        Op::Linear(Linear { activation: Some(f), .. }) if f.needs() == Needs::Input => Class::Decompose,
         // The fused gradient has none for an additive mask.
         Op::Attention(_) if tracked(3) => Class::Decompose,
         Op::Custom(op) => match op.differentiation() {
@@ -80,7 +82,7 @@ pub(crate) fn classify(op: &Op, inputs: &[View<'_, Tracked>]) -> Class {
         | Op::Concat { .. }
         | Op::IndexSelect { .. }
         | Op::IndexAdd { .. }
-        | Op::Linear
+        | Op::Linear(_)
         | Op::LinearDynamic
         | Op::Softmax(_)
         | Op::Norm(_)
@@ -152,7 +154,11 @@ pub(crate) fn saves(op: &Op, edges: &Edges) -> Saves {
         },
         Op::Sort(_) => metas(Saves { outputs: 0b10, ..Saves::default() }),
         Op::MatMul => inputs(bit(1, needs(0)) | bit(0, needs(1))),
-        Op::Linear => metas(inputs(bit(1, needs(0)) | bit(0, needs(1)))),
+        Op::Linear(op) => {
+            let result = op.activation.is_some_and(|f| f.needs() == Needs::Output);
+            let inputs = bit(1, needs(0)) | bit(0, needs(1));
+            Saves { inputs, outputs: bit(0, result), metas: true }
+        }
         Op::LinearDynamic => metas(inputs(if needs(0) { 0b110 } else { 0 })),
         Op::Gather { .. } | Op::IndexSelect { .. } => metas(inputs(0b10)),
         Op::ScatterAdd { .. } | Op::IndexAdd { .. } => inputs(bit(1, needs(2))),
@@ -261,7 +267,7 @@ pub(crate) fn backward(ctx: &Context<'_>, outputs: &[Option<Tensor>]) -> Result<
         Op::Scan(op) => reduce::scan(ctx, op, g),
         Op::Sort(op) => reduce::sort(ctx, op, g),
         Op::MatMul => neural::matmul(ctx, g),
-        Op::Linear => neural::linear(ctx, g),
+        Op::Linear(op) => neural::linear(ctx, op, g),
         Op::LinearDynamic => quantized::linear_dynamic(ctx, g),
         Op::Gather { axis } => index::gather(ctx, *axis, g),
         Op::ScatterAdd { axis } => index::scatter_add(ctx, *axis, g),

@@ -1,7 +1,9 @@
 //! Gradients of matrix products, normalizations, convolutions, pools and attention.
 
-use gradus_tensor_core::op::{Attention, BatchNormBlock, Conv, Norm, NormKind, Pool, PoolKind};
-use gradus_tensor_core::{AxisSet, Op, Result, Tensor};
+use gradus_tensor_core::op::{
+    Attention, BatchNormBlock, Conv, Linear, Needs, Norm, NormKind, Pool, PoolKind,
+};
+use gradus_tensor_core::{AxisSet, Meta, Op, Result, Tensor};
 
 use super::{Context, Grads, grads, run};
 
@@ -13,8 +15,14 @@ pub(super) fn matmul(ctx: &Context<'_>, g: &Tensor) -> Result<Grads> {
     ]))
 }
 
-pub(super) fn linear(ctx: &Context<'_>, g: &Tensor) -> Result<Grads> {
-    let shape = ctx.meta(0)?.shape;
+pub(super) fn linear(ctx: &Context<'_>, op: &Linear, g: &Tensor) -> Result<Grads> {
+    let sum = match op.activation {
+        Some(f) if f.needs() == Needs::Output => run(Op::UnaryGrad(f), &[g, ctx.output(0)?])?,
+        Some(f) => run(Op::UnaryGrad(f), &[g, g])?,
+        None => g.clone(),
+    };
+    let Meta { shape, dtype } = ctx.meta(0)?;
+    let g = sum.cast(dtype)?;
     let n: usize = shape[..shape.rank() - 1].iter().product();
     let (features, outputs) = (shape[shape.rank() - 1], ctx.meta(1)?.shape[0]);
     let rows = g.reshape([n, outputs])?;
@@ -22,8 +30,13 @@ pub(super) fn linear(ctx: &Context<'_>, g: &Tensor) -> Result<Grads> {
         ctx.when(0, || run(Op::MatMul, &[&rows, ctx.input(1)?])?.reshape(shape))?,
         ctx.when(1, || run(Op::MatMul, &[&rows.t()?, &ctx.input(0)?.reshape([n, features])?]))?,
     ]);
-    if ctx.arity() == 3 {
+    let residual = ctx.arity() - usize::from(op.residual);
+    if residual == 3 {
         all.push(ctx.when(2, || rows.sum(0))?);
+    }
+    if op.residual {
+        // What is added gets the gradient as it is.
+        all.push(ctx.needs(residual).then_some(sum));
     }
     Ok(all)
 }

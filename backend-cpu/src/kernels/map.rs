@@ -215,11 +215,14 @@ unsafe fn zip_half<H: Half>(level: Level, f: Loop2, p: Parameters, [a, b, out]: 
 /// # Safety
 /// `out` holds `n` elements of that size; `block` runs the loop on the elements in a range, and writes to where it is
 /// told.
-unsafe fn apart(out: *mut u8, size: usize, n: usize, block: impl Fn(usize, *mut u8, usize)) {
-    let mut results = [MaybeUninit::<u64>::uninit(); BLOCK];
+pub(crate) unsafe fn apart(out: *mut u8, size: usize, n: usize, block: impl Fn(usize, *mut u8, usize)) {
+    /// Words of a block: a part of a first-level cache, and enough elements for a call.
+    const WORDS: usize = 512;
+    let mut results = [MaybeUninit::<u64>::uninit(); WORDS];
     let results = results.as_mut_ptr().cast::<u8>();
-    for start in (0..n).step_by(BLOCK) {
-        let len = BLOCK.min(n - start);
+    let most = WORDS * size_of::<u64>() / size;
+    for start in (0..n).step_by(most) {
+        let len = most.min(n - start);
         block(start * size, results, len);
         // SAFETY: the block was written; the rest is promised by the caller.
         unsafe { std::ptr::copy_nonoverlapping(results, out.add(start * size), len * size) };

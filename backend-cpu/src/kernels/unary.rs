@@ -4,9 +4,9 @@ use gradus_tensor_core::{DType, Element, Outcome, UnaryOp, View};
 
 use crate::elementwise::{Operand, walk};
 use crate::execute::{Done, done};
-use crate::kernels::map::{Loop1, Map, Parameters, map, map_real, walk1};
+use crate::kernels::map::{Loop1, Map, Parameters, apart, map, map_real, walk1};
 use crate::math::real::Real;
-use crate::{Cpu, CpuBuffer};
+use crate::{Cpu, CpuBuffer, Level};
 
 /// `op(x)` for each element.
 pub(crate) fn unary(cpu: &Cpu, op: UnaryOp, x: &View<'_, CpuBuffer>) -> Done {
@@ -152,6 +152,53 @@ pub(crate) fn limits<T: Real>(activation: Option<UnaryOp>) -> Option<[T; 2]> {
 pub(crate) fn limited<T: Real>(x: T, [low, high]: [T; 2]) -> T {
     let x = if x <= low { low } else { x };
     if x >= high { high } else { x }
+}
+
+/// What a kernel does at the end to what it made: limits, which it applies itself, or any other function.
+#[derive(Clone, Copy)]
+pub(crate) struct Activation<T> {
+    limits: [T; 2],
+    other: Option<(Loop1, Parameters)>,
+}
+
+impl<T: Real> Activation<T> {
+    /// `None` if there is no loop for it.
+    pub(crate) fn of(activation: Option<UnaryOp>) -> Option<Self> {
+        Some(match (limits(activation), activation) {
+            (None, Some(other)) => Activation { limits: limits(None)?, other: Some(float::<T>(other)?) },
+            (limits, _) => Activation { limits: limits?, other: None },
+        })
+    }
+
+    /// What the function cuts off, infinite if that is nothing.
+    pub(crate) fn limits(&self) -> [T; 2] {
+        self.limits
+    }
+
+    /// Whether there are limits.
+    pub(crate) fn cuts(&self) -> bool {
+        self.limits != [f64::NEG_INFINITY, f64::INFINITY].map(T::of)
+    }
+
+    /// The function of the numbers, in as much room; or the numbers themselves, if it is limits.
+    pub(crate) fn applied<'a>(&self, level: Level, x: &'a [T], room: &'a mut [T]) -> &'a [T] {
+        let Some((f, parameters)) = self.other else { return x };
+        let room = &mut room[..x.len()];
+        // SAFETY: a loop over elements of `T`, of which both hold as many.
+        unsafe { f(level, parameters, x.as_ptr().cast(), room.as_mut_ptr().cast(), x.len()) };
+        room
+    }
+
+    /// Applies the function, unless it is limits.
+    pub(crate) fn apply(&self, level: Level, y: &mut [T]) {
+        if let Some((f, parameters)) = self.other {
+            let at = y.as_mut_ptr().cast::<u8>();
+            // SAFETY: a loop over elements of `T`; so many are exclusively borrowed.
+            unsafe {
+                apart(at, size_of::<T>(), y.len(), |start, to, n| f(level, parameters, at.add(start), to, n));
+            }
+        }
+    }
 }
 
 /// The loop of an op over floats, and its parameters. It may write where it reads.

@@ -6,6 +6,7 @@ mod common;
 mod conv;
 mod conv_block;
 mod int8;
+mod linear;
 mod matmul;
 mod norm;
 mod pool;

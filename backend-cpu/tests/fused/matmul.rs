@@ -1,5 +1,6 @@
 //! Matrix products.
 
+use gradus_tensor_core::op::Linear;
 use gradus_tensor_core::{DType, Op};
 
 use crate::common::{Devices, LIES, Lie, Operand, check};
@@ -90,7 +91,7 @@ fn products_of_few_rows_and_of_small_matrices_are_right() {
                 Operand::random(&[n, k], dtype, Lie::Contiguous, 4),
                 Operand::random(&[n], dtype, Lie::Contiguous, 5),
             );
-            check(&devices, &Op::Linear, &[x, w, b], dtype);
+            check(&devices, &Op::Linear(Linear::default()), &[x, w, b], dtype);
         }
     }
 }
@@ -104,7 +105,7 @@ fn products_whose_right_operand_is_packed_for_all_tiles_are_right() {
             let x = Operand::random(&[m, k], dtype, lie, 1);
             let w = Operand::random(&[n, k], dtype, lie, 2);
             let b = Operand::random(&[n], dtype, Lie::Contiguous, 3);
-            check(&devices, &Op::Linear, &[x, w, b], dtype);
+            check(&devices, &Op::Linear(Linear::default()), &[x, w, b], dtype);
         }
     }
 }
@@ -150,8 +151,8 @@ fn linear_is_a_product_with_the_transposed_weight_and_a_bias() {
                 let x = Operand::random(x, dtype, lie, 1);
                 let w = Operand::random(&[out, x_features(&x)], dtype, lie, 2);
                 let b = Operand::random(&[out], dtype, lie, 3);
-                check(&devices, &Op::Linear, &[x.clone(), w.clone()], dtype);
-                check(&devices, &Op::Linear, &[x, w, b], dtype);
+                check(&devices, &Op::Linear(Linear::default()), &[x.clone(), w.clone()], dtype);
+                check(&devices, &Op::Linear(Linear::default()), &[x, w, b], dtype);
             }
         }
     }

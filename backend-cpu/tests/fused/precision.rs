@@ -1,7 +1,7 @@
 //! Products of `f32` that may be less exact.
 
 use gradus_backend_cpu::{Cpu, Precision};
-use gradus_tensor_core::op::{Attention, Conv};
+use gradus_tensor_core::op::{Attention, Conv, Linear};
 use gradus_tensor_core::{DType, Device, HostArray, Op, Tensor};
 use gradus_testkit::Reference;
 
@@ -44,7 +44,7 @@ fn cases(dtype: DType) -> Vec<(Op, Vec<Operand>)> {
         }
         let x = [random(&[2, m, k], Lie::Contiguous, 1), random(&[n, k], Lie::Contiguous, 2)];
         cases.push((Op::MatMul, vec![x[0].clone(), random(&[2, k, n], Lie::Contiguous, 3)]));
-        cases.push((Op::Linear, [&x[..], &[random(&[n], Lie::Contiguous, 3)]].concat()));
+        cases.push((Op::Linear(Linear::default()), [&x[..], &[random(&[n], Lie::Contiguous, 3)]].concat()));
     }
     // Pointwise, by columns, and with fewer multiplications.
     for (kernel, stride) in [(1, 1), (3, 2), (3, 1)] {

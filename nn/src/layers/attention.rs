@@ -71,6 +71,18 @@ impl MultiheadAttention {
         value: &Tensor,
         options: AttendOptions<'_>,
     ) -> Result<(Tensor, Option<Tensor>)> {
+        let (heads, weights) = self.heads_of(query, key, value, options)?;
+        Ok((self.out_proj.forward(&heads)?, weights))
+    }
+
+    /// The same before the projection of all heads, which lie side by side.
+    pub(super) fn heads_of(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        options: AttendOptions<'_>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let embed = self.out_proj.weight.tensor().dims().first().copied().unwrap_or(0);
         if self.heads == 0 || !embed.is_multiple_of(self.heads) {
             return Err(indivisible(self.heads, embed));
@@ -107,8 +119,7 @@ impl MultiheadAttention {
             let options = AttentionOptions { causal: options.causal, scale: None, mask: mask.as_ref() };
             (q.attention(&k, &v, options)?, None)
         };
-        let out = out.transpose(1, 2)?.reshape([query.dims()[0], query.dims()[1], embed])?;
-        Ok((self.out_proj.forward(&out)?, weights))
+        Ok((out.transpose(1, 2)?.reshape([query.dims()[0], query.dims()[1], embed])?, weights))
     }
 
     /// `[N, T, E]` to `[N, heads, T, E / heads]`.

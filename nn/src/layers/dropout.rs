@@ -2,7 +2,7 @@
 
 use gradus_tensor_core::{Error, Result, Tensor, rng};
 
-use crate::{Mode, Module, Parameters};
+use crate::{Mode, Module, Parameters, Stage};
 
 /// In training, zeroes each element with probability `p` and scales the others by `1 / (1 - p)` (Srivastava et
 /// al., JMLR 2014); in evaluation, the identity. Masks come from the calling thread's ambient generator.
@@ -29,14 +29,18 @@ impl Dropout {
     pub fn p(&self) -> f64 {
         self.p
     }
+
+    fn drops(&self) -> bool {
+        self.mode.is_training() && self.p > 0.0
+    }
 }
 
 impl Module for Dropout {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        if self.mode.is_training() && self.p > 0.0 {
-            input.dropout(self.p, rng::next_key())
-        } else {
-            Ok(input.clone())
-        }
+        if self.drops() { input.dropout(self.p, rng::next_key()) } else { Ok(input.clone()) }
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        if self.drops() { Stage::Other } else { Stage::Identity }
     }
 }

@@ -4,7 +4,7 @@ use gradus_tensor_core::{DType, Device, Result, Tensor};
 
 use super::affine::{value, weight_and_bias};
 use crate::init::Init;
-use crate::{Module, Param, Parameters};
+use crate::{Module, Param, Parameters, Stage};
 
 /// `x @ weightᵀ + bias`: `[.., in]` to `[.., out]`.
 #[derive(Clone, Debug, Parameters)]
@@ -68,5 +68,9 @@ impl Module for Linear {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let bias = value(&self.bias)?;
         input.linear(self.weight.value()?, bias)
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage::Linear { weight: &self.weight, bias: self.bias.as_ref() }
     }
 }

@@ -6,7 +6,7 @@ use super::attention::{AttendOptions, MultiheadAttention};
 use super::dropout::Dropout;
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::{Module, Parameters, Stage, Visitor, VisitorMut, Within};
+use crate::{Add, Module, Parameters, Stage, Visitor, VisitorMut, Within, chain};
 
 /// The nonlinearity of a block's feed-forward part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,23 +108,39 @@ impl TransformerEncoderLayer {
     /// Shapes do not fit, or the device fails.
     pub fn forward_with(&self, input: &Tensor, options: AttendOptions<'_>) -> Result<Tensor> {
         let options = AttendOptions { weights: false, ..options };
-        let attend = |x: &Tensor| {
-            let (y, _) = self.self_attn.attend(x, x, x, options).within("self_attn")?;
-            self.dropout1.forward(&y)
+        // Each with its residual connection.
+        let attend = |x: &Tensor, add: &Tensor| {
+            let (y, _) = self.self_attn.heads_of(x, x, x, options).within("self_attn")?;
+            let (out_proj, add) = (&self.self_attn.out_proj, Add(add));
+            chain(
+                [
+                    ("self_attn.out_proj", out_proj as &dyn Module),
+                    ("dropout1", &self.dropout1),
+                    ("add", &add),
+                ],
+                &y,
+            )
         };
-        let feed = |x: &Tensor| {
-            let hidden = self.activation.forward(&self.linear1.forward(x).within("linear1")?)?;
-            let y = self.linear2.forward(&self.dropout.forward(&hidden)?).within("linear2")?;
-            self.dropout2.forward(&y)
+        let feed = |x: &Tensor, add: &Tensor| {
+            let add = Add(add);
+            let modules: [(&str, &dyn Module); 6] = [
+                ("linear1", &self.linear1),
+                ("activation", &self.activation),
+                ("dropout", &self.dropout),
+                ("linear2", &self.linear2),
+                ("dropout2", &self.dropout2),
+                ("add", &add),
+            ];
+            chain(modules, x)
         };
         let norm1 = |x: &Tensor| self.norm1.forward(x).within("norm1");
         let norm2 = |x: &Tensor| self.norm2.forward(x).within("norm2");
         if self.norm_first {
-            let x = input.add(&attend(&norm1(input)?)?)?;
-            x.add(&feed(&norm2(&x)?)?)
+            let x = attend(&norm1(input)?, input)?;
+            feed(&norm2(&x)?, &x)
         } else {
-            let x = norm1(&input.add(&attend(input)?)?)?;
-            norm2(&x.add(&feed(&x)?)?)
+            let x = norm1(&attend(input, input)?)?;
+            norm2(&feed(&x, &x)?)
         }
     }
 }

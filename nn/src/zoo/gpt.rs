@@ -2,7 +2,7 @@
 
 use gradus_tensor_core::{AttentionOptions, DType, Device, Error, Result, Tensor};
 
-use crate::{Dropout, Embedding, LayerNorm, Linear, Module, Parameters, Within};
+use crate::{Add, Dropout, Embedding, Gelu, LayerNorm, Linear, Module, Parameters, Within, chain};
 
 /// The sizes of a [`Gpt`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,15 +36,16 @@ struct CausalAttention {
     heads: usize,
 }
 
-impl Module for CausalAttention {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+impl CausalAttention {
+    /// What the heads see, side by side.
+    fn attend(&self, x: &Tensor) -> Result<Tensor> {
         let (b, t, width) = (x.dim(0)?, x.dim(1)?, x.dim(2)?);
         let qkv = self.c_attn.forward(x).within("c_attn")?;
         // One buffer for all three; its parts are views.
         let qkv = qkv.reshape([b, t, 3, self.heads, width / self.heads])?.permute([2, 0, 3, 1, 4])?;
         let (q, k, v) = (qkv.select(0, 0)?, qkv.select(0, 1)?, qkv.select(0, 2)?);
         let y = q.attention(&k, &v, AttentionOptions { causal: true, ..Default::default() })?;
-        self.c_proj.forward(&y.transpose(1, 2)?.reshape([b, t, width])?).within("c_proj")
+        y.transpose(1, 2)?.reshape([b, t, width])
     }
 }
 
@@ -53,13 +54,6 @@ impl Module for CausalAttention {
 struct FeedForward {
     c_fc: Linear,
     c_proj: Linear,
-}
-
-impl Module for FeedForward {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.c_fc.forward(x).within("c_fc")?.gelu()?;
-        self.c_proj.forward(&y).within("c_proj")
-    }
 }
 
 /// Causal self-attention and a feed-forward layer, each beside a shortcut.
@@ -92,10 +86,20 @@ impl GptBlock {
 
 impl Module for GptBlock {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.attn.forward(&self.ln_1.forward(x).within("ln_1")?).within("attn")?;
-        let x = x.add(&self.dropout.forward(&y)?)?;
-        let y = self.mlp.forward(&self.ln_2.forward(&x).within("ln_2")?).within("mlp")?;
-        x.add(&self.dropout.forward(&y)?)
+        let y = self.attn.attend(&self.ln_1.forward(x).within("ln_1")?).within("attn")?;
+        let (c_proj, add) = (&self.attn.c_proj, Add(x));
+        let project = [("attn.c_proj", c_proj as &dyn Module), ("dropout", &self.dropout), ("add", &add)];
+        let x = chain(project, &y)?;
+        let add = Add(&x);
+        let feed: [(&str, &dyn Module); 6] = [
+            ("ln_2", &self.ln_2),
+            ("mlp.c_fc", &self.mlp.c_fc),
+            ("mlp.gelu", &Gelu::Exact),
+            ("mlp.c_proj", &self.mlp.c_proj),
+            ("dropout", &self.dropout),
+            ("add", &add),
+        ];
+        chain(feed, &x)
     }
 }
 

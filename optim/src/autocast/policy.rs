@@ -155,10 +155,15 @@ impl Policy {
             Precision::Input => *inputs.get(subject(op))?,
             Precision::Widest => widest,
         };
-        if (0..inputs.len()).all(|i| !concerned(i) || inputs[i] == target) {
+        let dtype = |i: usize| match inputs[i] {
+            dtype if !concerned(i) => dtype,
+            dtype if is_residual(op, i, inputs.len()) => dtype.promote(target),
+            _ => target,
+        };
+        if (0..inputs.len()).all(|i| inputs[i] == dtype(i)) {
             return None;
         }
-        Some((0..inputs.len()).map(|i| if concerned(i) { target } else { inputs[i] }).collect())
+        Some((0..inputs.len()).map(dtype).collect())
     }
 }
 
@@ -176,6 +181,11 @@ fn is_statistic(op: &Op, operand: usize) -> bool {
         Op::CrossEntropyGrad(_) => matches!(operand, 0 | 3), // the loss's gradient, and that logarithm
         _ => false,
     }
+}
+
+/// What a product is added to in the wider dtype of both, as by an op of its own.
+fn is_residual(op: &Op, operand: usize, operands: usize) -> bool {
+    matches!(op, Op::Linear(layer) if layer.residual && operand + 1 == operands)
 }
 
 /// The operand that a normalization is about.

@@ -31,7 +31,11 @@ pub(super) fn cost(op: &Op, inputs: &[Meta]) -> Cost {
         Op::Reduce(_) | Op::ArgReduce(_) | Op::Scan(_) => x,
         Op::ScatterAdd { .. } | Op::IndexAdd { .. } => numel(inputs, 2),
         Op::Sort(sort) => x * (inputs[0].shape[sort.axis].max(2) as u64).ilog2() as u128,
-        Op::MatMul | Op::Linear | Op::LinearDynamic => 2 * y * last(0),
+        Op::MatMul | Op::LinearDynamic => 2 * y * last(0),
+        Op::Linear(layer) => {
+            let activation = layer.activation.map_or(0, |f| u128::from(f.flops()));
+            y * (2 * last(0) + u128::from(layer.residual) + activation)
+        }
         Op::Softmax(_) | Op::SoftmaxGrad(_) => x * 12,
         Op::Norm(_) => x * 8,
         Op::NormGrad(_) => x * 14,

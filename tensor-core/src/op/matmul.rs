@@ -31,19 +31,6 @@ pub(super) fn infer_matmul(inputs: &[Meta]) -> Result<Metas> {
     Ok(super::one(Meta::new(a.shape.with_dim(rank - 1, b.shape[rank - 1]), a.dtype)))
 }
 
-/// `x @ weightᵀ + bias`: `[.., in]`, `[out, in]` and, optionally, `[out]` give `[.., out]`.
-pub(super) fn infer_linear(inputs: &[Meta]) -> Result<Metas> {
-    let op = "linear";
-    let (x, w, bias) = match *inputs {
-        [x, w] => (x, w, None),
-        [x, w, b] => (x, w, Some(b)),
-        _ => return Err(Error::shape(op, inputs, "expects an input, a weight and at most a bias")),
-    };
-    let out = linear_output(op, inputs, x, w, &[("bias", bias)])?;
-    super::same_float(op, inputs)?;
-    Ok(out)
-}
-
 /// The result of a linear layer, if shapes fit: also those of vectors that belong to its outputs.
 pub(super) fn linear_output(
     op: &'static str,

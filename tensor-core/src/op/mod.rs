@@ -19,6 +19,7 @@ mod custom;
 mod decompose;
 mod in_place;
 mod index;
+mod linear;
 mod loss;
 mod matmul;
 mod norm;
@@ -41,6 +42,7 @@ pub use cost::Cost;
 pub use create::{Arange, Distribution, Fill, Random};
 pub use custom::{CustomOp, Differentiation};
 pub use in_place::{Adam, InPlaceOp, Sgd};
+pub use linear::{Linear, LinearOperands};
 pub use loss::CrossEntropy;
 pub use norm::{Norm, NormKind, Softmax};
 pub use norm_block::BatchNormBlock;
@@ -117,8 +119,8 @@ pub enum Op {
         /// Along which axis.
         axis: usize,
     },
-    /// Operands `x`, `weight` and optionally `bias`: `x @ weightᵀ + bias`.
-    Linear,
+    /// `x @ weightᵀ + bias`, and what follows it: a residual, an activation.
+    Linear(Linear),
     /// Operands `x`, `weight` (`i8`), `scale` and optionally `bias` (`f32`): [`Op::Linear`] with the weight
     /// `weight * scale`, and with `x` in 8 bits too.
     ///
@@ -232,7 +234,7 @@ impl Op {
             Op::UnaryGrad(_) => "unary_grad",
             Op::IndexSelect { .. } => "index_select",
             Op::IndexAdd { .. } => "index_add",
-            Op::Linear => "linear",
+            Op::Linear(_) => "linear",
             Op::LinearDynamic => "linear_dynamic",
             Op::Softmax(op) => op.name(),
             Op::SoftmaxGrad(_) => "softmax_grad",
@@ -293,7 +295,7 @@ impl Op {
             }
             Op::IndexSelect { axis } => index::infer_index_select(*axis, inputs),
             Op::IndexAdd { axis } => index::infer_index_add(*axis, inputs),
-            Op::Linear => matmul::infer_linear(inputs),
+            Op::Linear(op) => op.infer(inputs),
             Op::LinearDynamic => quantized::infer_linear_dynamic(inputs),
             Op::Softmax(op) => op.infer(inputs),
             Op::SoftmaxGrad(op) => op.infer_grad(inputs),
@@ -316,14 +318,7 @@ impl Op {
             Op::LstmGrad => recurrent::infer_lstm_grad(inputs),
             Op::Gru => recurrent::infer_gru(inputs),
             Op::GruGrad => recurrent::infer_gru_grad(inputs),
-            Op::Dropout { p, .. } => {
-                let &[x] = operands("dropout", inputs)?;
-                same_float("dropout", inputs)?;
-                if !(0.0..=1.0).contains(p) {
-                    return Err(Error::argument("dropout", format!("probability {p} is not in 0..=1")));
-                }
-                Ok(one(x))
-            }
+            Op::Dropout { p, .. } => create::infer_dropout(*p, inputs),
             Op::Custom(op) => op.infer(inputs),
         }
     }
@@ -364,7 +359,6 @@ impl Op {
     }
 }
 
-/// The operands as an array of the expected length.
 /// The operands, if there are as many as expected. By reference: shapes are not small.
 #[inline]
 fn operands<'a, const N: usize>(op: &'static str, inputs: &'a [Meta]) -> Result<&'a [Meta; N]> {

@@ -1,6 +1,6 @@
 //! Ops of neural networks: matrix products, normalizations, convolutions, pools, losses, attention.
 
-use crate::op::{Attention, Conv, CrossEntropy, Norm, NormKind, Pool, PoolKind, Softmax, Spatial};
+use crate::op::{Attention, Conv, CrossEntropy, Linear, Norm, NormKind, Pool, PoolKind, Softmax, Spatial};
 use crate::rng::Key;
 use crate::shape::Axis;
 use crate::{Error, Meta, Op, Result, Shape, Tensor};
@@ -158,8 +158,8 @@ impl Tensor {
     /// Shapes or dtypes do not fit.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         match bias {
-            Some(bias) => Op::Linear.run1(&[self, weight, bias]),
-            None => Op::Linear.run1(&[self, weight]),
+            Some(bias) => Op::Linear(Linear::default()).run1(&[self, weight, bias]),
+            None => Op::Linear(Linear::default()).run1(&[self, weight]),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Tensors without elements, and indices out of range.
 
 use gradus_tensor_core::op::{
-    Arange, ArgReduce, Attention, BatchNormBlock, Conv, ConvBlock, CrossEntropy, Fill, Norm, NormKind, Pool,
-    PoolKind, Reduce, Scan, Softmax, Sort,
+    Arange, ArgReduce, Attention, BatchNormBlock, Conv, ConvBlock, CrossEntropy, Fill, Linear, Norm,
+    NormKind, Pool, PoolKind, Reduce, Scan, Softmax, Sort,
 };
 use gradus_tensor_core::rng::Key;
 use gradus_tensor_core::{
@@ -81,7 +81,9 @@ fn empty_cases() -> Vec<(Op, Shapes)> {
     for (m, k, n) in [(0, 2, 3), (2, 0, 3), (2, 3, 0), (0, 0, 0)] {
         add(Op::MatMul, &[(&[m, k], F), (&[k, n], F)]);
         add(Op::MatMul, &[(&[2, m, k], F), (&[2, k, n], F)]);
-        add(Op::Linear, &[(&[m, k], F), (&[n, k], F), (&[n], F)]);
+        add(Op::Linear(Linear::default()), &[(&[m, k], F), (&[n, k], F), (&[n], F)]);
+        let layer = Linear { residual: true, activation: Some(UnaryOp::Gelu) };
+        add(Op::Linear(layer), &[(&[m, k], F), (&[n, k], F), (&[n], F), (&[m, n], F)]);
     }
     add(Op::MatMul, &[(&[0, 2, 3], F), (&[0, 3, 2], F)]);
     for (m, k, n) in [(0, 2, 3), (2, 0, 3), (2, 3, 0), (0, 0, 0)] {

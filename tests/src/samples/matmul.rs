@@ -1,6 +1,7 @@
 //! Samples of matrix products.
 
-use gradus_tensor_core::Op;
+use gradus_tensor_core::op::Linear;
+use gradus_tensor_core::{Op, UnaryOp};
 
 use super::{INTEGERS, Input, Kind, Sample};
 
@@ -30,11 +31,34 @@ pub(super) fn matmul() -> Vec<Sample> {
     for lead in [&[][..], &[2], &[2, 3]] {
         let x = Input::number(&[lead, &[4]].concat());
         let (w, b) = (Input::number(&[5, 4]), Input::number(&[5]));
-        samples.push(Sample::new(Op::Linear, [x.clone(), w.clone()]).within(16.0, 16.0));
-        samples.push(Sample::new(Op::Linear, [x, w, b]).within(16.0, 16.0));
+        samples.push(Sample::new(Op::Linear(Linear::default()), [x.clone(), w.clone()]).within(16.0, 16.0));
+        samples.push(Sample::new(Op::Linear(Linear::default()), [x, w, b]).within(16.0, 16.0));
     }
+    samples.extend(layers());
     samples.extend(linear_dynamic());
     samples
+}
+
+/// Linear layers with what follows them: functions whose derivative is told from the result, and one of which it is not.
+fn layers() -> impl Iterator<Item = Sample> {
+    let activations = [
+        None,
+        Some(UnaryOp::Tanh),
+        Some(UnaryOp::Silu),
+        Some(UnaryOp::Relu),
+        Some(UnaryOp::Affine { mul: -0.5, add: 1.0 }),
+    ];
+    (0..20).map(move |i| {
+        let op = Linear { residual: i % 4 < 2, activation: activations[i % 5] };
+        let lead = [&[][..], &[3], &[2, 2]][i % 3];
+        let with = |last: usize| Input::number(&[lead, &[last]].concat());
+        let mut inputs = vec![with(4), Input::number(&[5, 4])];
+        inputs.extend((i % 2 == 0).then(|| Input::number(&[5])));
+        inputs.extend(op.residual.then(|| with(5)));
+        let sample = Sample::new(Op::Linear(op), inputs).within(16.0, 16.0);
+        // ReLU has a kink where finite differences say nothing.
+        if op.activation == Some(UnaryOp::Relu) { sample.rough() } else { sample }
+    })
 }
 
 /// Inputs of one sign and of both, of sizes around those of registers and blocks. The gradient is no finite difference.

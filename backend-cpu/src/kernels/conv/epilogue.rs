@@ -4,8 +4,8 @@ use gradus_tensor_core::op::{ConvBlock, ConvBlockOperands};
 use gradus_tensor_core::{Result, View};
 
 use crate::kernels::dense::{Dense, Parts, Real, Stored};
-use crate::kernels::map::{Loop1, Parameters};
-use crate::kernels::{norm, unary};
+use crate::kernels::norm;
+use crate::kernels::unary::{Activation, limited};
 use crate::level::{Kernel, Level};
 use crate::{Cpu, CpuBuffer};
 
@@ -21,9 +21,7 @@ struct After<'a, T> {
     channels: &'a [[T; 3]],
     /// As the output, or empty.
     residual: &'a [T],
-    limits: [T; 2],
-    /// The activation, if it is no limit.
-    activation: Option<(Loop1, Parameters)>,
+    activation: Activation<T>,
 }
 
 /// Mean, scale and shift of some channels side by side, and the limits of what they make.
@@ -154,12 +152,10 @@ impl<'a, T: Real> Epilogue<'a, T> {
         let residual = self.after.as_ref().map_or(&[][..], |after| after.residual);
         let residual = if residual.is_empty() { None } else { Some(&residual[at..]) };
         level.run(Finish { scaled, residual, from, y, runs });
-        if self.after.as_ref().is_some_and(|after| after.activation.is_some()) {
-            for k in 0..runs.count {
-                let start = runs.start + k * runs.pitch;
-                // SAFETY: promised by the caller.
-                self.activate(level, unsafe { y.part(start..start + runs.len) });
-            }
+        for k in 0..runs.count {
+            let start = runs.start + k * runs.pitch;
+            // SAFETY: promised by the caller.
+            self.activate(level, unsafe { y.part(start..start + runs.len) });
         }
     }
 
@@ -172,10 +168,8 @@ impl<'a, T: Real> Epilogue<'a, T> {
 
     /// Applies the activation, unless [`Scaled`] has it.
     pub(super) fn activate(&self, level: Level, y: &mut [T]) {
-        if let Some(After { activation: Some((activation, parameters)), .. }) = self.after {
-            let at = y.as_mut_ptr().cast::<u8>();
-            // SAFETY: a loop over elements of `T`, which may write where it reads; so many are exclusively borrowed.
-            unsafe { activation(level, parameters, at, at, y.len()) }
+        if let Some(after) = &self.after {
+            after.activation.apply(level, y);
         }
     }
 }
@@ -189,7 +183,7 @@ impl<T: Real> After<'_, T> {
                 (0..3).for_each(|k| numbers[k][lane] = channel[k]);
             }
         }
-        Scaled { numbers, limits: self.limits }
+        Scaled { numbers, limits: self.activation.limits() }
     }
 }
 
@@ -203,7 +197,7 @@ impl<T: Real, const N: usize> Scaled<T, N> {
 
     #[inline(always)]
     fn limit(&self, y: T) -> T {
-        unary::limited(y, self.limits)
+        limited(y, self.limits)
     }
 
     /// Completes sums of the channels side by side.
@@ -240,12 +234,8 @@ impl<'a, T: Real> Operands<'a, T> {
 
     /// `None` if there is no kernel for the activation.
     pub(super) fn epilogue(&'a self, op: &ConvBlock) -> Option<Epilogue<'a, T>> {
-        let (limits, activation) = match (unary::limits(op.activation), op.activation) {
-            (None, Some(other)) => (unary::limits(None)?, Some(unary::float::<T>(other)?)),
-            (limits, _) => (limits?, None),
-        };
         let residual = self.residual.as_deref().unwrap_or(&[]);
-        let after = After { channels: &self.channels, residual, limits, activation };
+        let after = After { channels: &self.channels, residual, activation: Activation::of(op.activation)? };
         Some(Epilogue { bias: self.bias.as_deref(), after: Some(after) })
     }
 }

@@ -187,6 +187,20 @@ impl<'a, T> MatMut<'a, T> {
         (self.start, self.pitch)
     }
 
+    /// The same matrix, for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> MatMut<'_, T> {
+        MatMut { slice: PhantomData, ..*self }
+    }
+
+    /// The same elements in one row.
+    ///
+    /// # Panics
+    /// Its rows do not follow each other.
+    pub(crate) fn merged(&mut self) -> MatMut<'_, T> {
+        assert!(self.pitch == self.cols, "rows with something in between");
+        MatMut { rows: 1, cols: self.rows * self.cols, ..self.reborrow() }
+    }
+
     /// One row.
     pub(crate) fn row(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.rows);
@@ -271,12 +285,42 @@ pub(crate) fn sums<'b, T: Multiplied<Sum: Element> + 'b>(
     a: Mat<'_, T>,
     b: impl Into<Right<'b, T>>,
 ) {
-    let Right { matrix: b, ready } = b.into();
-    let given = Given { row: std::ptr::null(), ready };
+    run_sums(precision, c, old, a, b.into(), std::ptr::null());
+}
+
+/// `c = row + a @ b` in what products are summed in, on the calling thread, with the same row for all.
+///
+/// # Panics
+/// The shapes do not fit: a bug in the caller.
+pub(crate) fn sums_and_row<T: Multiplied<Sum: Element>>(
+    precision: Precision,
+    c: &mut MatMut<'_, T::Sum>,
+    row: Option<&[T::Sum]>,
+    a: Mat<'_, T>,
+    b: Right<'_, T>,
+) {
+    run_sums(precision, c, Old::Ignore, a, b, row_of(c.cols, row));
+}
+
+fn run_sums<T: Multiplied<Sum: Element>>(
+    precision: Precision,
+    c: &mut MatMut<'_, T::Sum>,
+    old: Old,
+    a: Mat<'_, T>,
+    Right { matrix: b, ready }: Right<'_, T>,
+    row: *const T::Sum,
+) {
+    let given = Given { row, ready };
     if let Some(product) = prepared(c, old, T::Sum::from_f64(1.0), a, b, given) {
         // SAFETY: as `run`.
         unsafe { T::sums(Level::detect(), precision, &product, given) }
     }
+}
+
+/// A row to be given, or null.
+fn row_of<T>(cols: usize, row: Option<&[T]>) -> *const T {
+    assert!(row.is_none_or(|row| row.len() == cols), "a row that does not fit");
+    row.map_or(std::ptr::null(), <[T]>::as_ptr)
 }
 
 /// `c = row + a @ b`, on the calling thread, with the same row for all.
@@ -290,8 +334,7 @@ pub(crate) fn product_and_row<T: Element + Multiplied>(
     a: Mat<'_, T>,
     b: Right<'_, T>,
 ) {
-    assert!(row.is_none_or(|row| row.len() == c.cols), "a row that does not fit");
-    let row = row.map_or(std::ptr::null(), <[T]>::as_ptr);
+    let row = row_of(c.cols, row);
     run(precision, c, Old::Ignore, T::from_f64(1.0), a, b, row);
 }
 

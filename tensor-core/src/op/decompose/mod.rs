@@ -42,7 +42,9 @@ pub(super) fn decompose(op: &Op, inputs: &[Tensor]) -> Option<Result<Vec<Tensor>
         (Op::UnaryGrad(op), [g, saved]) => one(unary_grad::unary_grad(*op, g, saved)),
         (Op::IndexSelect { axis }, [x, index]) => one(index::index_select(*axis, x, index)),
         (Op::IndexAdd { axis }, [x, index, source]) => one(index::index_add(*axis, x, index, source)),
-        (Op::Linear, [x, weight, bias @ ..]) => one(linear::linear(x, weight, bias.first())),
+        (Op::Linear(op), inputs) if let Some(operands) = op.operands(inputs) => {
+            one(linear::linear(op, &operands))
+        }
         (Op::LinearDynamic, [x, weight, scale, bias @ ..]) => {
             one(quantized::linear_dynamic(x, weight, scale, bias.first()))
         }

@@ -205,7 +205,9 @@ impl<C: Source> Tile<C> {
             for r in 0..N {
                 // Rows are too far apart for the machine to guess.
                 let to = self.c.wrapping_add(r * self.pitch);
-                _mm_prefetch::<_MM_HINT_T0>(to.cast());
+                for at in (0..V * LANES).step_by(LINE / size_of::<C>()) {
+                    _mm_prefetch::<_MM_HINT_T0>(to.wrapping_add(at).cast());
+                }
                 _mm_prefetch::<_MM_HINT_T0>(to.wrapping_add(V * LANES - 1).cast());
             }
             let mut sums = [[_mm512_setzero_ps(); V]; N];
