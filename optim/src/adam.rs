@@ -127,7 +127,7 @@ impl Optimizer for Adam {
 
     fn state_dict(&self) -> OptimizerState {
         let mut state = OptimizerState::new(self.algorithm(), self.base.lr);
-        for (name, slot) in self.slots.iter().filter(|(_, slot)| slot.step > 0) {
+        for (name, slot) in self.slots.iter().filter(|(_, slot)| Moments::began(slot)) {
             state.tensors.insert(format!("{name}.{FIRST}"), slot.first.clone());
             state.tensors.insert(format!("{name}.{SECOND}"), slot.second.clone());
             if let Some(largest) = &slot.largest {
@@ -167,6 +167,10 @@ impl Rule for Moments {
             largest: self.amsgrad.then(|| value.zeros_like()).transpose()?,
             step: 0,
         }))
+    }
+
+    fn began(slot: &Slot) -> bool {
+        slot.step > 0
     }
 
     fn fit(&self, slot: &mut Slot, value: &Tensor) -> Result<()> {

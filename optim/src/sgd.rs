@@ -97,6 +97,10 @@ impl Rule for Momentum {
         (self.kept != 0.0).then(velocity).transpose()
     }
 
+    fn began(velocity: &Velocity) -> bool {
+        !velocity.first
+    }
+
     fn fit(&self, velocity: &mut Velocity, value: &Tensor) -> Result<()> {
         if self.kept == 0.0 { Ok(()) } else { beside(VELOCITY, &mut velocity.tensor, value) }
     }
@@ -140,7 +144,7 @@ impl Optimizer for Sgd {
 
     fn state_dict(&self) -> OptimizerState {
         let mut state = OptimizerState::new("sgd", self.base.lr);
-        for (name, velocity) in self.velocities.iter().filter(|(_, velocity)| !velocity.first) {
+        for (name, velocity) in self.velocities.iter().filter(|(_, velocity)| Momentum::began(velocity)) {
             state.tensors.insert(format!("{name}.{VELOCITY}"), velocity.tensor.clone());
         }
         state

@@ -21,6 +21,9 @@ pub(crate) trait Rule {
     /// The state of a parameter that took no step. `None` if nothing is remembered.
     fn start(&self, value: &Tensor) -> Result<Option<Self::State>>;
 
+    /// Whether the state is of a parameter that took a step.
+    fn began(state: &Self::State) -> bool;
+
     /// Makes sure that the state is where and what the parameter is.
     fn fit(&self, state: &mut Self::State, value: &Tensor) -> Result<()>;
 
@@ -51,7 +54,7 @@ pub(crate) fn step_all<R: Rule>(
         };
         let rates = groups.rates(name, param.tensor().rank(), base);
         let step =
-            |value: &mut Tensor| rule.step(rates, value, states.get_mut(name), &*plain(gradient, value)?);
+            |value: &mut Tensor| rule.step(rates, value, states.get_mut(name), &plain(gradient, value)?);
         param.update(step).map_err(|error| {
             let after = match updated {
                 0 => String::new(),
@@ -103,7 +106,7 @@ fn check<R: Rule>(
                 format!("the gradient of {name} has another shape than the parameter"),
             )),
             Some(_) => {
-                let fitted = match states.get_mut(name) {
+                let fitted = match states.get_mut(name).filter(|state| R::began(state)) {
                     Some(state) => rule.fit(state, value),
                     None => rule.start(value).map(|state| states.extend(state.map(|s| (name.to_owned(), s)))),
                 };
