@@ -76,9 +76,12 @@ impl Param {
     /// What `change` returns, or `change` put a tensor in its place that cannot be a parameter.
     pub fn update<T>(&mut self, change: impl FnOnce(&mut Tensor) -> Result<T>) -> Result<T> {
         self.tracked.take();
+        let device = self.plain.device().clone();
         let out = change(&mut self.plain)?;
-        let changed = own(&self.plain)?;
-        self.plain = changed;
+        // (Almost always it is where it was and what it was, and is not looked at more closely.)
+        if *self.plain.device() != device || !is_whole(&self.plain) || !self.plain.dtype().is_float() {
+            self.plain = own(&self.plain)?;
+        }
         Ok(out)
     }
 
@@ -106,11 +109,12 @@ fn own(value: &Tensor) -> Result<Tensor> {
         return Err(Error::argument("param", "the value is tracked by a graph; pass `value.detach()?`"));
     }
     let plain = value.detach()?;
-    if plain.layout().is_contiguous() && plain.buffer_len() == plain.numel() {
-        Ok(plain)
-    } else {
-        plain.copy()
-    }
+    if is_whole(&plain) { Ok(plain) } else { plain.copy() }
+}
+
+/// Whether a tensor is all of its buffer, in order.
+fn is_whole(tensor: &Tensor) -> bool {
+    tensor.layout().covers(tensor.buffer_len())
 }
 
 /// The copy has the same values and an identity of its own: copying a model makes another model.

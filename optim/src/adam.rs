@@ -8,8 +8,8 @@ use gradus_tensor_core::op::Adam as Step;
 use gradus_tensor_core::{Error, InPlaceOp, Result, Tensor};
 
 use crate::group::{Groups, Rates, group_methods, not_negative};
-use crate::optimizer::update_all;
 use crate::state::beside;
+use crate::step::{Rule, step_all};
 use crate::{Optimizer, OptimizerState, StepReport};
 
 /// Adam (Kingma and Ba, arXiv:1412.6980), or AdamW: see [`AdamW`].
@@ -17,13 +17,18 @@ use crate::{Optimizer, OptimizerState, StepReport};
 #[must_use = "call `step` with a model and its gradients"]
 pub struct Adam {
     base: Rates,
+    moments: Moments,
+    groups: Groups,
+    /// By the parameter's name.
+    slots: BTreeMap<String, Slot>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Moments {
     betas: (f64, f64),
     eps: f64,
     decoupled: bool,
     amsgrad: bool,
-    groups: Groups,
-    /// By the parameter's name.
-    slots: BTreeMap<String, Slot>,
 }
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101).
@@ -48,7 +53,9 @@ impl AdamW {
     /// AdamW with that learning rate, betas 0.9 and 0.999, `eps` 1e-8 and a weight decay of 0.01.
     #[expect(clippy::new_ret_no_self, reason = "AdamW is Adam with another default and another decay")]
     pub fn new(lr: f64) -> Adam {
-        Adam { decoupled: true, ..Adam::new(lr) }.weight_decay(0.01)
+        let mut adam = Adam::new(lr).weight_decay(0.01);
+        adam.moments.decoupled = true;
+        adam
     }
 }
 
@@ -57,10 +64,7 @@ impl Adam {
     pub fn new(lr: f64) -> Self {
         Adam {
             base: Rates { lr, weight_decay: 0.0 },
-            betas: (0.9, 0.999),
-            eps: 1e-8,
-            decoupled: false,
-            amsgrad: false,
+            moments: Moments { betas: (0.9, 0.999), eps: 1e-8, decoupled: false, amsgrad: false },
             groups: Groups::default(),
             slots: BTreeMap::new(),
         }
@@ -68,19 +72,19 @@ impl Adam {
 
     /// The decay rates of the moments, in `0..1`.
     pub fn betas(mut self, first: f64, second: f64) -> Self {
-        self.betas = (first, second);
+        self.moments.betas = (first, second);
         self
     }
 
     /// What is added to the denominator.
     pub fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
+        self.moments.eps = eps;
         self
     }
 
     /// Whether to divide by the largest second moment so far (Reddi et al., ICLR 2018).
     pub fn amsgrad(mut self, amsgrad: bool) -> Self {
-        self.amsgrad = amsgrad;
+        self.moments.amsgrad = amsgrad;
         self
     }
 
@@ -88,18 +92,18 @@ impl Adam {
 
     /// Changes the decay rate of the first moment, as [`crate::OneCycle::momentum`] says.
     pub fn set_momentum(&mut self, momentum: f64) {
-        self.betas.0 = momentum;
+        self.moments.betas.0 = momentum;
     }
 
     fn algorithm(&self) -> &'static str {
-        if self.decoupled { "adamw" } else { "adam" }
+        if self.moments.decoupled { "adamw" } else { "adam" }
     }
 
     fn check(&self) -> Result<()> {
         let op = self.algorithm();
         self.base.check(op)?;
-        not_negative(op, "eps", self.eps)?;
-        let (first, second) = self.betas;
+        not_negative(op, "eps", self.moments.eps)?;
+        let (first, second) = self.moments.betas;
         if [first, second].iter().any(|beta| !(0.0..1.0).contains(beta)) {
             return Err(Error::argument(op, format!("betas ({first}, {second}) must be in 0..1")));
         }
@@ -110,33 +114,7 @@ impl Adam {
 impl Optimizer for Adam {
     fn step(&mut self, model: &mut dyn Parameters, gradients: &Gradients) -> Result<StepReport> {
         self.check()?;
-        let Adam { base, betas, eps, decoupled, amsgrad, groups, slots } = self;
-        let mut update = |name: &str, value: &mut Tensor, gradient: &Tensor, rates: Rates| {
-            if !slots.contains_key(name) {
-                slots.insert(name.to_owned(), Slot::new(value, *amsgrad)?);
-            }
-            let slot = slots.get_mut(name).ok_or_else(|| Error::argument("adam", "a slot was lost"))?;
-            slot.fit(value, *amsgrad)?;
-            let step = Step {
-                lr: rates.lr,
-                betas: *betas,
-                eps: *eps,
-                weight_decay: rates.weight_decay,
-                decoupled: *decoupled,
-                amsgrad: *amsgrad,
-                step: slot.step + 1,
-            };
-            let Slot { first, second, largest, .. } = slot;
-            match largest {
-                Some(largest) => {
-                    InPlaceOp::Adam(step).run(&mut [value, first, second, largest], &[gradient])?;
-                }
-                None => InPlaceOp::Adam(step).run(&mut [value, first, second], &[gradient])?,
-            }
-            slot.step += 1;
-            Ok(())
-        };
-        update_all(model, gradients, groups, *base, &mut update)
+        step_all(&self.moments, &mut self.slots, model, gradients, &mut self.groups, self.base)
     }
 
     fn learning_rate(&self) -> f64 {
@@ -149,7 +127,7 @@ impl Optimizer for Adam {
 
     fn state_dict(&self) -> OptimizerState {
         let mut state = OptimizerState::new(self.algorithm(), self.base.lr);
-        for (name, slot) in &self.slots {
+        for (name, slot) in self.slots.iter().filter(|(_, slot)| Moments::began(slot)) {
             state.tensors.insert(format!("{name}.{FIRST}"), slot.first.clone());
             state.tensors.insert(format!("{name}.{SECOND}"), slot.second.clone());
             if let Some(largest) = &slot.largest {
@@ -168,7 +146,7 @@ impl Optimizer for Adam {
             let slot = Slot {
                 first: tensor(FIRST)?,
                 second: tensor(SECOND)?,
-                largest: if self.amsgrad { Some(tensor(LARGEST)?) } else { None },
+                largest: if self.moments.amsgrad { Some(tensor(LARGEST)?) } else { None },
                 step: state.count(&format!("{name}.{STEP}"))?,
             };
             Ok((name.to_owned(), slot))
@@ -179,28 +157,59 @@ impl Optimizer for Adam {
     }
 }
 
-impl Slot {
-    fn new(value: &Tensor, amsgrad: bool) -> Result<Self> {
-        Ok(Slot {
+impl Rule for Moments {
+    type State = Slot;
+
+    fn start(&self, value: &Tensor) -> Result<Option<Slot>> {
+        Ok(Some(Slot {
             first: value.zeros_like()?,
             second: value.zeros_like()?,
-            largest: amsgrad.then(|| value.zeros_like()).transpose()?,
+            largest: self.amsgrad.then(|| value.zeros_like()).transpose()?,
             step: 0,
-        })
+        }))
     }
 
-    /// Makes sure that the moments are where and what the parameter is.
-    fn fit(&mut self, value: &Tensor, amsgrad: bool) -> Result<()> {
-        beside(FIRST, &mut self.first, value)?;
-        beside(SECOND, &mut self.second, value)?;
-        match &mut self.largest {
+    fn began(slot: &Slot) -> bool {
+        slot.step > 0
+    }
+
+    fn fit(&self, slot: &mut Slot, value: &Tensor) -> Result<()> {
+        beside(FIRST, &mut slot.first, value)?;
+        beside(SECOND, &mut slot.second, value)?;
+        match &mut slot.largest {
             Some(largest) => beside(LARGEST, largest, value),
             // Switched on after steps were taken: the largest so far is the one there is.
-            None if amsgrad => {
-                self.largest = Some(self.second.clone());
+            None if self.amsgrad => {
+                slot.largest = Some(slot.second.clone());
                 Ok(())
             }
             None => Ok(()),
         }
+    }
+
+    fn step(
+        &self,
+        rates: Rates,
+        value: &mut Tensor,
+        slot: Option<&mut Slot>,
+        gradient: &Tensor,
+    ) -> Result<()> {
+        let Slot { first, second, largest, step } =
+            slot.ok_or_else(|| Error::argument("adam", "a slot was lost"))?;
+        let op = InPlaceOp::Adam(Step {
+            lr: rates.lr,
+            betas: self.betas,
+            eps: self.eps,
+            weight_decay: rates.weight_decay,
+            decoupled: self.decoupled,
+            amsgrad: self.amsgrad,
+            step: *step + 1,
+        });
+        match largest {
+            Some(largest) if self.amsgrad => op.run(&mut [value, first, second, largest], &[gradient])?,
+            _ => op.run(&mut [value, first, second], &[gradient])?,
+        }
+        *step += 1;
+        Ok(())
     }
 }

@@ -62,11 +62,8 @@ pub fn grad_norm(gradients: &Gradients, norm_type: f64) -> Result<f64> {
     if norm_type.is_nan() || norm_type <= 0.0 {
         return Err(Error::argument("grad_norm", format!("the norm's type {norm_type} must be positive")));
     }
-    let parts = gradients
-        .iter()
-        .filter(|(_, gradient)| gradient.numel() > 0)
-        .map(|(_, gradient)| part(gradient, norm_type))
-        .collect::<Result<Vec<f64>>>()?;
+    let vectors = vectors(gradients)?;
+    let parts = vectors.iter().map(|x| part(x, norm_type)).collect::<Result<Vec<f64>>>()?;
     if norm_type == f64::INFINITY {
         let largest = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
         return Ok(parts.into_iter().fold(0.0, largest));
@@ -75,13 +72,34 @@ pub fn grad_norm(gradients: &Gradients, norm_type: f64) -> Result<f64> {
     Ok(if norm_type == 2.0 { sum.sqrt() } else { sum.powf(1.0 / norm_type) })
 }
 
-/// The sum of powers of absolute values, or the largest of them.
-fn part(gradient: &Tensor, norm_type: f64) -> Result<f64> {
-    let gradient = gradient.cast(gradient.dtype().accumulator())?;
-    if norm_type == 2.0 {
-        return gradient.square()?.sum_all()?.item();
+/// Gradients of fewer elements than this are looked at together: most of a model's are, and each alone would cost several
+/// times more on the way than in the work.
+const SMALL: usize = 1 << 12;
+
+/// All elements, in tensors as wide as sums of them are computed. None is empty.
+fn vectors(gradients: &Gradients) -> Result<Vec<Tensor>> {
+    let (mut all, mut small) = (Vec::new(), Vec::<Tensor>::new());
+    for (_, gradient) in gradients.iter().filter(|(_, gradient)| gradient.numel() > 0) {
+        let gradient = gradient.cast(gradient.dtype().accumulator())?;
+        let joins = |first: &Tensor| (first.dtype(), first.device()) == (gradient.dtype(), gradient.device());
+        if gradient.numel() < SMALL && small.first().is_none_or(joins) {
+            small.push(gradient.reshape([-1])?);
+        } else {
+            all.push(gradient);
+        }
     }
-    let size = gradient.abs()?;
+    if !small.is_empty() {
+        all.push(Tensor::cat(&small.iter().collect::<Vec<_>>(), 0)?);
+    }
+    Ok(all)
+}
+
+/// The sum of powers of absolute values, or the largest of them.
+fn part(x: &Tensor, norm_type: f64) -> Result<f64> {
+    if norm_type == 2.0 {
+        return x.square()?.sum_all()?.item();
+    }
+    let size = x.abs()?;
     match norm_type {
         f64::INFINITY => size.amax_all()?.item(),
         1.0 => size.sum_all()?.item(),

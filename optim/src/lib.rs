@@ -41,6 +41,7 @@ mod scaler;
 mod schedule;
 mod sgd;
 mod state;
+mod step;
 
 pub use adam::{Adam, AdamW};
 pub use autocast::{Autocast, MixedPrecision, Policy, Precision};

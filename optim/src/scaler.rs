@@ -154,10 +154,8 @@ impl GradScaler {
             ));
         }
         gradients.scale(1.0 / scale)?;
-        let mut finite = true;
-        for (_, gradient) in gradients.iter() {
-            finite = finite && gradient.isfinite()?.all(..)?.item::<bool>()?;
-        }
+        // The largest of all is infinite if any is, and NaN if any is.
+        let finite = grad_norm(&gradients, f64::INFINITY)?.is_finite();
         Ok(Unscaled { gradients, finite })
     }
 

@@ -6,7 +6,9 @@ mod common;
 use common::{Case, Golden, close, devices};
 use gradus_autograd::{Gradients, LeafId};
 use gradus_nn::Param;
-use gradus_optim::{Adam, AdamW, ClipOptions, Optimizer, Sgd, clip_grad_norm_with, clip_grad_value};
+use gradus_optim::{
+    Adam, AdamW, ClipOptions, Optimizer, Sgd, clip_grad_norm_with, clip_grad_value, grad_norm,
+};
 use gradus_tensor_core::{DType, Tensor};
 use gradus_testkit::Reference;
 
@@ -108,4 +110,41 @@ fn a_norm_that_is_not_finite_is_an_error_if_asked_and_changes_nothing() {
     assert!(matches!(error, gradus_tensor_core::Error::NotFinite { .. }), "{error}");
     assert_eq!(all.get_id(ids[0]).unwrap().to_vec::<f32>().unwrap(), values);
     assert!(clip_grad_norm_with(&mut all, -1.0, ClipOptions::default()).is_err());
+}
+
+#[test]
+fn the_norm_of_many_small_gradients_and_large_ones_is_that_of_all_elements() {
+    for device in devices() {
+        let dtypes = [DType::F32, DType::F64, DType::BF16];
+        let tensor = |(i, n): (usize, usize)| {
+            let values: Vec<f32> = (0..n).map(|j| ((i * 31 + j * 7) % 97) as f32 / 16.0 - 3.0).collect();
+            // A transpose is as good a gradient as any.
+            let values = Tensor::from_vec(values, [n / 2, 2], &device).unwrap().t().unwrap();
+            values.cast(dtypes[i % 7 % 3]).unwrap()
+        };
+        let sizes = (0..60).map(|i| (i, 2 * (i % 13))).chain([(60, 4094), (61, 4096), (62, 9000)]);
+        let tensors: Vec<Tensor> = sizes.map(tensor).collect();
+        let elements: Vec<f64> = tensors.iter().flat_map(|x| x.to_vec::<f64>().unwrap()).collect();
+        let (mut all, ids) = gradients(tensors);
+        for p in [1.0, 2.0, 3.0] {
+            let expected = elements.iter().map(|x| x.abs().powf(p)).sum::<f64>().powf(1.0 / p);
+            let norm = grad_norm(&all, p).unwrap();
+            assert!((norm / expected - 1.0).abs() < 1e-6, "{norm} instead of {expected}, p = {p}");
+        }
+        let largest = elements.iter().fold(0.0f64, |a, x| a.max(x.abs()));
+        assert_eq!(grad_norm(&all, f64::INFINITY).unwrap(), largest);
+        // One value that is not finite, in a small gradient and in a large one.
+        for (id, bad) in [(ids[20], f64::NAN), (ids[62], f64::INFINITY), (ids[3], f64::NEG_INFINITY)] {
+            let good = all.get_id(id).unwrap().clone();
+            let mut changed = good.clone();
+            let bad = Tensor::full(bad, (), good.dtype(), &device).unwrap();
+            changed.view_assign(&bad, |layout| layout.narrow(0, 1, 1)?.narrow(1, 0, 1)).unwrap();
+            all.insert(id, changed);
+            for p in [1.0, 2.0, f64::INFINITY] {
+                assert!(!grad_norm(&all, p).unwrap().is_finite());
+            }
+            all.insert(id, good);
+        }
+        assert!(grad_norm(&all, 2.0).unwrap().is_finite());
+    }
 }

@@ -123,6 +123,9 @@ impl Layout {
     /// Whether no two index tuples name the same position, as far as strides can tell: `false` means
     /// "maybe they do" (expanded axes, overlapping windows).
     pub fn is_injective(&self) -> bool {
+        if self.is_contiguous() {
+            return true;
+        }
         let mut axes = [(0usize, 0usize); MAX_RANK];
         let mut n = 0;
         for axis in 0..self.rank() {

@@ -1,5 +1,7 @@
 //! Ops that change memory that nobody else holds.
 
+use smallvec::SmallVec;
+
 use crate::{BinaryOp, Error, Meta, Result, UnaryOp};
 
 /// An op whose targets are changed where they are. The device guarantees that nobody else can see them.
@@ -98,7 +100,7 @@ impl InPlaceOp {
     /// # Errors
     /// They do not fit the op.
     pub fn check(&self, targets: &[Meta], sources: &[Meta]) -> Result<()> {
-        let all: Vec<Meta> = targets.iter().chain(sources).copied().collect();
+        let all: SmallVec<[Meta; 5]> = targets.iter().chain(sources).copied().collect();
         if (targets.len(), sources.len()) != self.arity() {
             let (t, s) = self.arity();
             return Err(Error::shape(self.name(), &all, format!("expects {t} targets and {s} sources")));

@@ -63,15 +63,19 @@ impl InPlaceOp {
             // The state of an optimizer is made on the device that computes.
             **target = device.lift_storage(target)?.ok_or_else(|| elsewhere(&target.device))?;
         }
-        let lifted: SmallVec<[Tensor; 2]> = inputs
-            .iter()
-            .map(|t| device.lift(t)?.ok_or_else(|| elsewhere(t.device())))
-            .collect::<Result<_>>()?;
-        let refs: SmallVec<[&Tensor; 2]> = lifted.iter().collect();
+        let (lifted, refs): (SmallVec<[Tensor; 2]>, SmallVec<[&Tensor; 2]>);
+        let inputs = if inputs.iter().all(|t| *t.device() == device) {
+            inputs
+        } else {
+            let lift = |t: &&Tensor| device.lift(t)?.ok_or_else(|| elsewhere(t.device()));
+            lifted = inputs.iter().map(lift).collect::<Result<_>>()?;
+            refs = lifted.iter().collect();
+            &refs[..]
+        };
         let done = {
             let mut views: SmallVec<[Target<'_>; 4]> =
                 targets.iter_mut().zip(layouts).map(|(t, l)| Target::new(t, *l)).collect();
-            device.execute_in_place(self, &mut views, &refs)?
+            device.execute_in_place(self, &mut views, inputs)?
         };
         if done {
             return Ok(());
@@ -82,7 +86,8 @@ impl InPlaceOp {
             .zip(layouts)
             .map(|(t, l)| Tensor { storage: Storage::clone(t), layout: *l })
             .collect();
-        let new = self.decompose(&old, &lifted)?;
+        let sources: Vec<Tensor> = inputs.iter().map(|t| (*t).clone()).collect();
+        let new = self.decompose(&old, &sources)?;
         drop(old);
         for ((target, layout), value) in targets.iter_mut().zip(layouts).zip(new) {
             let mut view = [Target::new(target, *layout)];
