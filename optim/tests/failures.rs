@@ -164,8 +164,12 @@ fn parameters_of_half_precision_take_their_steps_in_it() -> Result<()> {
         // In `f32`, as gradients that were accumulated are.
         let g = gradients(&model, DType::F32)?;
         let mut expected = BTreeMap::new();
-        let ids: Vec<_> = g.iter().map(|(id, _)| id).collect();
-        for ((name, mut value), id) in model.named_parameters().into_iter().zip(ids) {
+        let mut parameters = Vec::new();
+        model.for_each_param(&mut |name, param| {
+            parameters.push((name.to_owned(), param.tensor().copy()?, param.id()));
+            Ok(())
+        })?;
+        for (name, mut value, id) in parameters {
             let mut velocity = value.zeros_like()?;
             for first in [true, false] {
                 let step = Step {
