@@ -65,6 +65,20 @@ fn norms_and_their_gradients_are_right() {
 }
 
 #[test]
+fn a_variance_is_never_less_than_nothing() {
+    let devices = Devices::new();
+    let kinds = [NormKind::Batch, NormKind::Group { groups: 1 }, NormKind::Layer { dims: 2 }];
+    for (kind, area) in kinds.iter().flat_map(|&kind| [9, 300].map(|area| (kind, area))) {
+        for k in 1..200 {
+            let x = Operand::map(&[7, 3, area], DType::F32, Lie::Contiguous, 1, |_| 0.1 * k as f64);
+            let variance = run(&devices, &Op::Norm(Norm { kind, eps: 1e-5 }), &[x])[2].clone();
+            let least = variance.values().into_iter().fold(f64::INFINITY, f64::min);
+            assert!(least >= 0.0, "{kind:?} of {area} times {k} / 10: {least:e}");
+        }
+    }
+}
+
+#[test]
 fn a_large_mean_costs_no_precision_of_the_variance() {
     let devices = Devices::new();
     for (kind, dims) in [(NormKind::Batch, [16, 2, 512]), (NormKind::Layer { dims: 1 }, [2, 3, 4096])] {

@@ -6,14 +6,15 @@ mod fmt;
 mod in_place;
 mod index;
 mod nn;
+mod operand;
 mod operators;
 mod quantized;
 mod recurrent;
 mod reduce;
 mod shape;
 
-pub use arithmetic::Operand;
 pub use nn::{AttentionOptions, ConvOptions, PoolOptions};
+pub use operand::Operand;
 pub use shape::ReshapeDims;
 
 use crate::{

@@ -126,6 +126,12 @@ pub(super) fn centre<T: Real>(mean: f64, scale: T, bias: T) -> (T, T) {
     (held, bias - T::of(mean - held.to_f64()) * scale)
 }
 
+/// A variance, of which rounding may leave less than nothing. NaN stays.
+#[inline(always)]
+pub(super) fn positive<T: PartialOrd + Default>(variance: T) -> T {
+    if variance < T::default() { T::default() } else { variance }
+}
+
 /// Mean and biased variance of all pieces together.
 pub(super) struct Moments<'a, S> {
     pub(super) pieces: &'a [&'a [S]],
@@ -165,7 +171,7 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Moments<'_, S> {
         });
         // What rounding left of the mean.
         let rest = first / count as f64;
-        (centre.to_f64() + rest, second / count as f64 - rest * rest)
+        (centre.to_f64() + rest, positive(second / count as f64 - rest * rest))
     }
 }
 

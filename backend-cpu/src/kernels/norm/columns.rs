@@ -6,7 +6,7 @@
 
 use gradus_tensor_core::{Element, Result};
 
-use super::batch::{Channels, GradChannels, Planes};
+use super::batch::{Channels, GradChannels, Planes, positive};
 use super::block::After;
 use crate::Cpu;
 use crate::kernels::dense::{Parts, Real, Room, Scratch, Stored, tasks};
@@ -216,7 +216,7 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Normalize<'_, S> {
         for c in 0..columns.channels {
             // What rounding left of the mean.
             let rest = sums[c][0] / count;
-            let (mean, variance) = (about(c).to_f64() + rest, sums[c][1] / count - rest * rest);
+            let (mean, variance) = (about(c).to_f64() + rest, positive(sums[c][1] / count - rest * rest));
             // SAFETY: no other task has this channel.
             numbers[c] = unsafe { job.note(columns.first + c, mean, variance) };
         }

@@ -2,7 +2,7 @@
 
 use gradus_tensor_core::Result;
 
-use super::batch::{HELD, sums};
+use super::batch::{HELD, positive, sums};
 use super::{Backward, Forward};
 use crate::kernels::dense::{Parts, Real, Room, Scratch, Stored};
 use crate::kernels::real::{sum, sum2};
@@ -79,7 +79,7 @@ impl<T: Real, S: Stored<Computed = T>> Kernel for Rows<'_, S> {
             .map(T::of);
             // What rounding left of the mean; it is not to be added to a mean that cannot hold it.
             let rest = if self.centre == Centre::Mean { first * share } else { T::ZERO };
-            let variance = second * share - rest * rest;
+            let variance = positive(second * share - rest * rest);
             self.mean[i] = centre + rest;
             self.variance[i] = variance;
             let scale = T::ONE / (variance + T::of(self.eps)).sqrt();
