@@ -210,6 +210,12 @@ impl Node {
         self.site = None;
     }
 
+    /// Whether its state is code of the user's, which may hold tensors of this or any other graph.
+    pub(crate) fn holds_code(&mut self) -> bool {
+        let State::Saved(saved) = self.state_mut() else { return false };
+        matches!(saved.rule, Rule::Code(_) | Rule::Op(Op::Custom(_)))
+    }
+
     fn state_mut(&mut self) -> &mut State {
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }

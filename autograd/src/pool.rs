@@ -13,6 +13,8 @@ const MOST: usize = 2048;
 
 thread_local! {
     static FREE: RefCell<Vec<Arc<Node>>> = const { RefCell::new(Vec::new()) };
+    /// While a node is emptied whose code is the user's: what that code held.
+    static HELD: RefCell<Option<Vec<Arc<Node>>>> = const { RefCell::new(None) };
 }
 
 /// An empty node that nobody else holds.
@@ -26,6 +28,11 @@ pub(crate) fn take() -> Arc<Node> {
 /// at once, neither may see itself as the last. Then the node's own `drop` comes here with what it held.)
 pub(crate) fn give(node: Arc<Node>) {
     let mut next = Some(node);
+    let _ = HELD.try_with(|held| {
+        if let Some(held) = &mut *held.borrow_mut() {
+            held.extend(next.take());
+        }
+    });
     // Takes memory only where the graph branches.
     let mut others = Vec::new();
     while let Some(mut node) = next.take().or_else(|| others.pop()) {
@@ -39,7 +46,11 @@ pub(crate) fn give(node: Arc<Node>) {
                 others.push(other);
             }
         }
-        last.clear();
+        if last.holds_code() {
+            others.extend(empty(last));
+        } else {
+            last.clear();
+        }
         // A thread that ends keeps nothing.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
@@ -48,4 +59,19 @@ pub(crate) fn give(node: Arc<Node>) {
             }
         });
     }
+}
+
+/// Empties a node whose code may hold tensors, whose drop gives nodes back: these nodes.
+fn empty(node: &mut Node) -> Vec<Arc<Node>> {
+    /// Ends the wait, also when a panic passes.
+    struct Waiting;
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            let _ = HELD.try_with(RefCell::take);
+        }
+    }
+    let _ = HELD.try_with(|held| held.replace(Some(Vec::new())));
+    let _waiting = Waiting;
+    node.clear();
+    HELD.try_with(RefCell::take).ok().flatten().unwrap_or_default()
 }

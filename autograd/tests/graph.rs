@@ -313,6 +313,23 @@ fn a_panic_in_a_checkpoint_leaves_the_random_numbers_alone() -> Result<()> {
     Ok(())
 }
 
+/// Each checkpoint's function holds the output of the one before: no edge of the graph shows it.
+#[test]
+fn a_chain_of_functions_that_hold_tensors_is_dropped_without_recursion() -> Result<()> {
+    let x = vector(&[1.0])?.requires_grad()?;
+    let mut y = x.clone();
+    for _ in 0..100_000 {
+        let before = y.clone();
+        y = checkpoint(move |x| Ok(vec![x[0].add(&before)?]), &[&x])?.remove(0);
+    }
+    assert_eq!(y.to_vec::<f64>()?, [100_001.0]);
+    drop(y);
+    // And graphs are dropped as before.
+    let y = checkpoint(|x| Ok(vec![x[0].square()?]), &[&x.mul(3.0)?])?.remove(0).sum_all()?;
+    assert_eq!(y.backward()?.get(&x).expect("a gradient").to_vec::<f64>()?, [18.0]);
+    Ok(())
+}
+
 /// Doubles its first operand, and returns gradients that are wrong in one of three ways.
 #[derive(Debug)]
 struct Careless(usize);
