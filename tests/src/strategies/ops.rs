@@ -12,7 +12,8 @@ pub fn unary_op() -> impl Strategy<Value = UnaryOp> {
         8 => prop::sample::select(fixed),
         1 => (-3.0..3.0, -2.0..2.0).prop_map(|(mul, add)| UnaryOp::Affine { mul, add }),
         1 => (-2.0..3.0f64).prop_map(UnaryOp::Powf),
-        1 => (-1.0..0.0, 0.0..1.0).prop_map(|(min, max)| UnaryOp::Clamp { min, max }),
+        // Limits so far apart that there is room between them for values away from both.
+        1 => (-1.0..0.0, 0.25..1.0).prop_map(|(min, max)| UnaryOp::Clamp { min, max }),
         1 => (0.0..0.5f64).prop_map(UnaryOp::LeakyRelu),
         1 => (0.5..2.0f64).prop_map(UnaryOp::Elu),
     ]
